@@ -1,0 +1,124 @@
+/* args.c - the command line: options through tables of fields, words, help. */
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/str.h"
+#include "cli.h"
+
+/* --name, --name=value, --name value, --no-name; -x value. */
+typedef struct reader { arguments *a; char **argv; int argc, at; } reader;
+
+static bool is_option(const char *word) { return word[0] == '-' && word[1]; }
+
+/* A negative number is a value. */
+static bool is_value(const char *word)
+{
+    double x;
+    return !is_option(word) || genet__parse_double(word, &x);
+}
+
+static bool unknown(const arguments *a, const char *word, const char *name, genet_err *err)
+{
+    const char *near = genet__options_nearest(a->options, name);
+    char dashed[80] = "";
+    for (size_t i = 0; near && near[i] && i + 1 < sizeof dashed; i++) dashed[i] = near[i] == '_' ? '-' : near[i];
+    if (near) return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; did you mean --%s?", word, dashed);
+    return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; --help lists those there are", word);
+}
+
+static bool is_bool_word(const char *word) { return !strcmp(word, "true") || !strcmp(word, "false"); }
+
+static bool set_bool(reader *r, const field *f, const char *value, genet_err *err)
+{
+    if (!value && r->at < r->argc && is_bool_word(r->argv[r->at])) value = r->argv[r->at++];
+    return genet__options_set(r->a->options, f->name, value ? value : "true", err);
+}
+
+/* As many words as follow. */
+static bool set_list(reader *r, const field *f, const char *value, genet_err *err)
+{
+    str all = {0};
+    const char *before = genet__options_text(r->a->options, f->name);
+    if (before && *before) genet__str_add(&all, before);
+    for (int n = 0; value || (r->at < r->argc && (!is_option(r->argv[r->at]) || !strcmp(r->argv[r->at], "-"))); n++) {
+        if (all.n) genet__str_add(&all, "\n");
+        genet__str_add(&all, value ? value : r->argv[r->at++]);
+        value = NULL;
+    }
+    bool ok = all.n ? genet__options_set(r->a->options, f->name, genet__str(&all), err)
+                    : genet__err_set(err, GENET_ERR_USAGE, "--%s needs a value", f->name);
+    genet__str_release(&all);
+    return ok;
+}
+
+static bool set_field(reader *r, const field *f, const char *value, const char *word, genet_err *err)
+{
+    if (f->type == FIELD_BOOL) return set_bool(r, f, value, err);
+    if (f->type == FIELD_STRING && !strcmp(f->name, "data")) return set_list(r, f, value, err);
+    if (!value && (r->at == r->argc || !is_value(r->argv[r->at])))
+        if (r->at == r->argc || strcmp(r->argv[r->at], "-"))
+            return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value", word);
+    return genet__options_set(r->a->options, f->name, value ? value : r->argv[r->at++], err);
+}
+
+static bool long_option(reader *r, const char *word, genet_err *err)
+{
+    char name[80];
+    const char *equals = strchr(word, '=');
+    size_t n = equals ? (size_t)(equals - word) - 2 : strlen(word) - 2;
+    if (n >= sizeof name) return unknown(r->a, word, "", err);
+    memcpy(name, word + 2, n);
+    name[n] = 0;
+    const field *f = genet__options_find(r->a->options, name);
+    if (f) return set_field(r, f, equals ? equals + 1 : NULL, word, err);
+    f = strncmp(name, "no-", 3) ? NULL : genet__options_find(r->a->options, name + 3);
+    if (f && f->type == FIELD_BOOL && !equals) return genet__options_set(r->a->options, f->name, "false", err);
+    return unknown(r->a, word, name, err);
+}
+
+static bool short_option(reader *r, const char *word, genet_err *err)
+{
+    for (const short_name *s = r->a->short_names; s && s->letter && !word[2]; s++)
+        if (s->letter == word[1])
+            return set_field(r, genet__options_find(r->a->options, s->name), NULL, word, err);
+    return unknown(r->a, word, word + 1, err);
+}
+
+bool cli_parse(arguments *a, int argc, char **argv, genet_err *err)
+{
+    reader r = { a, argv, argc, 0 };
+    while (r.at < argc) {
+        const char *word = argv[r.at++];
+        if (!strcmp(word, "--help") || !strcmp(word, "-h")) a->help = true;
+        else if (!strncmp(word, "--", 2) && word[2]) TRY(long_option(&r, word, err));
+        else if (is_option(word)) TRY(short_option(&r, word, err));
+        else if (a->n_word == a->max_word)
+            return genet__err_set(err, GENET_ERR_USAGE, "\"%s\" is one word too many; options begin with --", word);
+        else a->word[a->n_word++] = word;
+    }
+    return true;
+}
+
+const char *cli_peek(int argc, char **argv, const char *name)
+{
+    size_t n = strlen(name);
+    for (int i = 0; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) || strncmp(argv[i] + 2, name, n)) continue;
+        if (argv[i][2 + n] == '=') return argv[i] + 3 + n;
+        if (!argv[i][2 + n]) return i + 1 < argc ? argv[i + 1] : "";
+    }
+    return NULL;
+}
+
+void cli_help(const verb *v, const char *text, const options *o)
+{
+    str s = {0};
+    genet__str_printf(&s, "usage: genet %s %s\n\n%s\n", v->name, v->arguments, v->help);
+    if (text) genet__str_printf(&s, "\n%s", text);
+    for (int i = 0; o && i < o->n_table; i++) {
+        genet__str_add(&s, "\n");
+        genet__fields_help(o->table[i].fields, &s);
+    }
+    fputs(genet__str(&s), stdout);
+    genet__str_release(&s);
+}

@@ -1,0 +1,247 @@
+/* bench.c - `genet bench`: each op at shapes that models use, against the
+ * machine's own limits measured in the same run.
+ *
+ * The share is of whichever limit binds: arithmetic at the peak of
+ * multiply-adds, or bytes at the speed of memory.  Above 100 % of memory
+ * means that operands stayed in the caches. */
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/str.h"
+#include "cli.h"
+#include "graph/graph.h"
+
+typedef struct bench_options { const char *only; bool json; int64_t threads; } bench_options;
+
+#define AT(member) offsetof(bench_options, member)
+static const field table[] = {
+    { "only",    FIELD_STRING, AT(only),    NULL, 0, 0, NULL, 0, "ops whose name holds this text" },
+    { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object a line" },
+    { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+};
+static const fields tables = { "options", table, sizeof table / sizeof *table };
+
+/* --- what is timed --------------------------------------------------------------- */
+
+static tensor *f(graph *g, int rank, const int64_t *dim) { return genet_input(g, "x", GENET_F32, rank, dim); }
+static tensor *ids(graph *g, int rank, const int64_t *dim) { return genet_input(g, "ids", GENET_I32, rank, dim); }
+#define F(...)   f(g, GENET_DIMS(__VA_ARGS__))
+#define IDS(...) ids(g, GENET_DIMS(__VA_ARGS__))
+#define STATE(name, ...) genet_state(g, name, GENET_F32, GENET_DIMS(__VA_ARGS__))
+
+/* The gradients of y with respect to the first n inputs, as one tensor each. */
+static tensor *gradients(graph *g, tensor *y)
+{
+    tensor *in[4], *d[4], *all[4];
+    int n = 0, m = 0;
+    for (int i = 0; i < y->id && n < 4; i++)
+        if (genet__op_is(g->node[i], OP_input) && genet__is_float(g->node[i]->dtype)) in[n++] = g->node[i];
+    genet_grad(genet_mul(y, y), in, n, d);
+    for (int i = 0; i < n; i++)
+        if (d[i]) all[m++] = genet_reshape(d[i], GENET_DIMS(-1));
+    return genet_concat(all, m, 0);
+}
+
+static tensor *attention(graph *g)
+{
+    genet_attention_options o = { .causal = true };
+    return genet_attention(F(4, 256, 12, 64), F(4, 256, 12, 64), F(4, 256, 12, 64), &o);
+}
+static tensor *decode(graph *g)
+{
+    genet_attention_options o = { .causal = true, .position = IDS(1) };
+    return genet_attention(F(1, 1, 12, 64), F(1, 1024, 12, 64), F(1, 1024, 12, 64), &o);
+}
+static tensor *adam(graph *g)
+{
+    tensor *p = STATE("p", 1 << 20), *one = genet_full(g, GENET_F32, 1, 0, NULL);
+    tensor *finite = genet_full(g, GENET_U8, 1, 0, NULL);
+    return genet_update_adam(p, F(1 << 20), STATE("m", 1 << 20), STATE("v", 1 << 20), one, one, one, finite,
+                             .9, .99, 1e-8, .1, true);
+}
+
+/* name, shape in words, and the tensor to compute. */
+#define CASES(X)                                                                                            \
+    X("matmul",        "256x768 768x2304",   genet_matmul(F(256, 768), F(768, 2304)))                       \
+    X("matmul",        "256x768 768x768",    genet_matmul(F(256, 768), F(768, 768)))                        \
+    X("matmul",        "256x3072 3072x768",  genet_matmul(F(256, 3072), F(3072, 768)))                      \
+    X("matmul",        "768x128 128x512",    genet_matmul(F(768, 128), F(128, 512)))                        \
+    X("matmul row",    "1x768 768x3072",     genet_matmul(F(1, 768), F(768, 3072)))                         \
+    X("matmul nt",     "256x768 (8192x768)T", genet_matmul(F(256, 768), genet_transpose(F(8192, 768), 0, 1))) \
+    X("matmul tn",     "(1024x768)T 1024x768", genet_matmul(genet_transpose(F(1024, 768), 0, 1), F(1024, 768))) \
+    X("linear gelu",   "256x768 768x3072",   genet_gelu_tanh(genet_add(genet_matmul(F(256, 768), F(768, 3072)), F(3072)))) \
+    X("attention",     "4x256x12x64 causal", attention(g))                                                  \
+    X("attention grad", "4x256x12x64 causal", gradients(g, attention(g)))                                   \
+    X("attention row", "1 of 1024 x12x64",   decode(g))                                                     \
+    X("layer_norm",    "1024x768",           genet_layer_norm(F(1024, 768), F(768), F(768), 1e-5))          \
+    X("layer_norm grad", "1024x768",         gradients(g, genet_layer_norm(F(1024, 768), F(768), F(768), 1e-5))) \
+    X("rms_norm",      "1024x768",           genet_rms_norm(F(1024, 768), F(768), 1e-5))                    \
+    X("softmax",       "1024x1024",          genet_softmax(F(1024, 1024), -1))                              \
+    X("log_softmax",   "1024x1024",          genet_log_softmax(F(1024, 1024), -1))                          \
+    X("cross_entropy", "256x50257",          genet_cross_entropy(F(256, 50257), IDS(256), -100, 0))         \
+    X("add",           "4194304",            genet_add(F(1 << 22), F(1 << 22)))                             \
+    X("add row",       "1024x3072",          genet_add(F(1024, 3072), F(3072)))                             \
+    X("gelu",          "1024x3072",          genet_gelu(F(1024, 3072)))                                     \
+    X("gelu_tanh",     "1024x3072",          genet_gelu_tanh(F(1024, 3072)))                                \
+    X("exp",           "1024x3072",          genet_exp(F(1024, 3072)))                                      \
+    X("log",           "1024x3072",          genet_log(F(1024, 3072)))                                      \
+    X("tanh",          "1024x3072",          genet_tanh(F(1024, 3072)))                                     \
+    X("sigmoid",       "1024x3072",          genet_sigmoid(F(1024, 3072)))                                  \
+    X("sum",           "1024x3072 all",      genet_sum(F(1024, 3072), 3, false))                            \
+    X("sum rows",      "1024x3072 over 0",   genet_sum(F(1024, 3072), 1, false))                            \
+    X("sum columns",   "1024x3072 over 1",   genet_sum(F(1024, 3072), 2, false))                            \
+    X("max",           "1024x3072 over 1",   genet_max_over(F(1024, 3072), 2, false))                       \
+    X("logsumexp",     "1024x3072 over 1",   genet_logsumexp(F(1024, 3072), 2, false))                      \
+    X("cumsum",        "1024x3072",          genet_cumsum(F(1024, 3072), -1))                               \
+    X("argmax",        "1024x3072",          genet_argmax(F(1024, 3072), -1, false))                        \
+    X("topk",          "16x50257, 50",       genet_topk(F(16, 50257), 50))                                  \
+    X("transpose",     "2048x2048",          genet_copy(genet_transpose(F(2048, 2048), 0, 1)))              \
+    X("gather",        "8192 of 50257x64",   genet_gather(F(50257, 64), IDS(8192)))                         \
+    X("scatter_add",   "8192 to 50257x64",   genet_scatter_add(F(8192, 64), IDS(8192), 50257))              \
+    X("rope",          "4x256x12x64",        genet_rope(F(4, 256, 12, 64), NULL, 10000, false))             \
+    X("dropout",       "1024x3072",          genet_dropout(F(1024, 3072), IDS(4), 1, 0.1))                  \
+    X("random_normal", "1024x3072",          genet_random_normal(IDS(4), 1, GENET_F32, GENET_DIMS(1024, 3072))) \
+    X("adamw",         "1048576",            adam(g))
+
+static const struct { const char *name, *shape; } cases[] = {
+#define X(name, shape, expression) { name, shape },
+    CASES(X)
+#undef X
+};
+enum { N_CASE = sizeof cases / sizeof *cases };
+
+static tensor *build_case(graph *g, int wanted)
+{
+    int k = 0;
+#define X(name, shape, expression) if (k++ == wanted) return expression;
+    CASES(X)
+#undef X
+    return NULL;
+}
+
+/* --- timing ---------------------------------------------------------------------- */
+
+typedef struct timing { double seconds, flops, bytes; } timing;
+
+/* Inputs: floats in [-1, 1), ids below the smallest table. */
+static bool write_inputs(graph *g, genet_plan *p, genet_err *err)
+{
+    for (int i = 0; i < g->n; i++) {
+        tensor *t = g->node[i];
+        if (!genet__op_is(t, OP_input)) continue;
+        size_t n = (size_t)genet__numel(&t->shape);
+        union { float f; int32_t i; } *at = genet__alloc_array(n, sizeof *at);
+        if (!at) return genet__err_memory(err);
+        for (size_t k = 0; k < n; k++) {
+            if (t->dtype == GENET_F32) at[k].f = 2 * genet__rng_unit(genet__rng_u32(1, (uint32_t)i, 0, k)) - 1;
+            else at[k].i = (int32_t)genet__rng_below(1, (uint32_t)i, 0, k, 50257);
+        }
+        bool ok = genet_plan_write(p, t, at, n * sizeof *at, err);
+        genet__free(at);
+        TRY(ok);
+    }
+    return true;
+}
+
+static bool bind_states(graph *g, genet_plan *p, char *memory, genet_err *err)
+{
+    for (int i = 0; i < g->n; i++) {
+        if (!genet__op_is(g->node[i], OP_state)) continue;
+        TRY(genet_plan_bind(p, g->node[i], memory, err));
+        memory += (size_t)genet__numel(&g->node[i]->shape) * sizeof(float);
+    }
+    return true;
+}
+
+/* The fastest of at least 5 runs, and of at least a tenth of a second. Inputs may
+ * share memory with results, so they are written before every run. */
+static bool time_runs(graph *g, genet_plan *p, timing *t, genet_err *err)
+{
+    double spent = 0;
+    t->seconds = 1e9;
+    for (int run = 0; run < 5 || (spent < 0.1 && run < 200); run++) {
+        TRY(write_inputs(g, p, err));
+        double began = genet__now_s();
+        TRY(genet_plan_run(p, err));
+        double took = genet__now_s() - began;
+        spent += took;
+        if (run && took < t->seconds) t->seconds = took;
+    }
+    return true;
+}
+
+static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
+{
+    graph *g = genet_graph_new();
+    genet_workspace *w = genet_workspace_new(d);
+    if (!g || !w) return genet__err_memory(err);
+    tensor *y = build_case(g, k);
+    genet_plan *p = genet_compile(g, &y, 1, d, NULL, err);
+    genet_plan_info info = p ? genet_plan_describe(p) : (genet_plan_info){0};
+    size_t n_state = info.state_bytes + 64;
+    char *memory = p ? genet_device_alloc(d, n_state, err) : NULL;
+    bool ok = memory && bind_states(g, p, memory, err) && genet_plan_attach(p, w, err) && time_runs(g, p, t, err);
+    t->flops = info.flops;
+    t->bytes = info.bytes;
+    if (memory) genet_device_release(d, memory, n_state);
+    genet_plan_free(p);
+    genet_workspace_free(w);
+    genet_graph_free(g);
+    return ok;
+}
+
+/* --- the report -------------------------------------------------------------------- */
+
+static void print_case(int k, const timing *t, const machine *m, bool json)
+{
+    double gflops = t->flops / t->seconds / 1e9, gbytes = t->bytes / t->seconds / 1e9;
+    double of_flops = 1e9 * gflops / m->flops, of_bytes = 1e9 * gbytes / m->bytes_per_s;
+    double share = of_flops > of_bytes ? of_flops : of_bytes;
+    if (json)
+        printf("{\"op\": \"%s\", \"shape\": \"%s\", \"ms\": %.5g, \"gflops\": %.5g, \"gbytes_per_s\": %.5g, "
+               "\"share\": %.4g}\n", cases[k].name, cases[k].shape, t->seconds * 1e3, gflops, gbytes, share);
+    else
+        printf("%-16s %-20s %9.3f ms %8.1f GFLOP/s %8.1f GB/s  %5.0f %% of %s\n", cases[k].name, cases[k].shape,
+               t->seconds * 1e3, gflops, gbytes, 100 * share, of_flops > of_bytes ? "arithmetic" : "memory");
+    fflush(stdout);
+}
+
+static bool bench(const bench_options *o, genet_device *d, genet_err *err)
+{
+    machine m;
+    TRY(cli_measure(&m, d, err));
+    if (o->json) printf("{\"instruction_set\": \"%s\", \"threads\": %d, \"peak_gflops\": %.5g, \"read_gbytes_per_s\": %.4g}\n",
+                        genet_device_isa(d), genet_device_threads(d), m.flops / 1e9, m.bytes_per_s / 1e9);
+    else printf("%s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s\n", genet_device_isa(d), genet_device_threads(d),
+                m.flops / 1e9, m.bytes_per_s / 1e9);
+    bool any = false;
+    for (int k = 0; k < N_CASE; k++) {
+        timing t = {0};
+        if (o->only && !strstr(cases[k].name, o->only)) continue;
+        if (!time_case(k, d, &t, err)) return genet__err_prefix(err, "%s: ", cases[k].name);
+        print_case(k, &t, &m, o->json);
+        any = true;
+    }
+    return any || genet__err_set(err, GENET_ERR_USAGE, "no op's name holds \"%s\"", o->only);
+}
+
+static int run(const verb *v, int argc, char **argv)
+{
+    genet_err err;
+    arena a = {0};
+    bench_options o = {0};
+    options all = { .arena = &a };
+    arguments args = { .options = &all };
+    genet_device *d = NULL;
+    bool ok = genet__options_add(&all, &tables, &o, &err) && cli_parse(&args, argc, argv, &err);
+    if (ok && args.help) cli_help(v, NULL, &all);
+    else ok = ok && (d = genet_device_cpu((int)o.threads, &err)) && bench(&o, d, &err);
+    genet_device_free(d);
+    genet__arena_release(&a);
+    return ok ? EXIT_DONE : cli_fail(v, &err);
+}
+
+const verb cli_verb_bench = { "bench", "[--only OP]", "time each op against the machine's limits", run };

@@ -1,0 +1,68 @@
+/* cli.h - the program: verbs, arguments, words.  The only code that prints,
+ * exits or reads arguments.
+ *
+ * Results go to stdout, words about them to stderr.  Exit codes: 0 done, 1
+ * failed, 2 wrong usage. */
+#ifndef GENET_CLI_H
+#define GENET_CLI_H
+#include "base/log.h"
+#include "train/settings.h"
+#include "train/train.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef struct verb {
+    const char *name, *arguments, *help;        /* "generate", "FOLDER", one line */
+    int       (*run)(const struct verb *v, int argc, char **argv);     /* argv: after the verb */
+} verb;
+extern const verb cli_verb_train, cli_verb_generate, cli_verb_eval, cli_verb_predict, cli_verb_info, cli_verb_plan,
+                  cli_verb_bench;
+
+/* --- arguments ------------------------------------------------------------------- */
+
+/* Short spellings: { 'p', "prompt" }, ended by { 0 }. */
+typedef struct short_name { char letter; const char *name; } short_name;
+
+typedef struct arguments {
+    options          *options;
+    const short_name *short_names;      /* may be NULL */
+    const char       *word[8];          /* what is no option, in order */
+    int               n_word, max_word;
+    bool              help;             /* --help was there */
+} arguments;
+
+/* Sort argv into options and words.  A FIELD_STRING called "data" takes all words
+ * up to the next option, one a line. */
+bool cli_parse(arguments *a, int argc, char **argv, genet_err *err);
+/* The value of one option before the tables are known, or NULL. */
+const char *cli_peek(int argc, char **argv, const char *name);
+
+/* --- words ------------------------------------------------------------------------- */
+
+/* Usage of a verb and its option tables, to stdout. */
+void cli_help(const verb *v, const char *text, const options *o);
+/* "genet train: ..." to stderr; the exit code that fits. */
+int  cli_fail(const verb *v, const genet_err *err);
+/* Print text (results) to stdout; a reader that went away is no error. */
+int  cli_print(const verb *v, const char *text, size_t n);
+/* Warnings and notes of the library, to stderr. */
+extern const log_sink cli_log;
+/* "1.2 k", "3.4 M", "12 GiB", "1:05:09". */
+void cli_count_text(char out[32], double n);
+void cli_bytes_text(char out[32], double n);
+void cli_time_text(char out[32], double seconds);
+
+/* What a training run says of itself: one line that renews itself on a
+ * terminal, plain lines elsewhere. */
+typedef struct progress { bool terminal; int width; double shown_s; } progress;
+void cli_progress_init(progress *p);
+void cli_progress(void *progress, const train_event *e);
+void cli_progress_clear(progress *p);
+
+/* --- the machine's limits ------------------------------------------------------------ */
+
+typedef struct machine { double flops, bytes_per_s; } machine;
+/* Measured now, with the device's threads: f32 multiply-adds in registers, and reading
+ * memory beyond the caches. About 0.3 s. */
+bool cli_measure(machine *m, genet_device *d, genet_err *err);
+#endif

@@ -1,0 +1,133 @@
+/* info.c - `genet info FOLDER`: what stands in a model's folder; without one,
+ * what this genet is. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "cli.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+#include "train/save.h"
+
+typedef struct info_options { bool json; } info_options;
+static const field table[] = {
+    { "json", FIELD_BOOL, offsetof(info_options, json), "false", 0, 0, NULL, 0, "print one JSON object" },
+};
+static const fields tables = { "options", table, sizeof table / sizeof *table };
+
+static bool has(const char *folder, const char *name)
+{
+    char *path = genet__path_join(folder, name);
+    bool there = path && genet__file_exists(path);
+    genet__free(path);
+    return there;
+}
+
+static bool add_tokenizer(json_t *all, const char *folder, genet_err *err)
+{
+    if (!has(folder, "tokenizer.json")) return true;
+    tokenizer *t = genet__tokenizer_load(folder, err);
+    if (!t) return false;
+    json_object_set_new(all, "tokenizer", json_string(genet__tokenizer_kind(t)));
+    json_object_set_new(all, "tokens", json_integer(genet__tokenizer_size(t)));
+    genet__tokenizer_free(t);
+    return true;
+}
+
+/* Steps, and the last lines of the metrics that matter. */
+static bool add_run(json_t *all, const char *folder, genet_err *err)
+{
+    int64_t step;
+    if (!has(folder, "training/settings.json")) return true;
+    TRY(genet__save_last(folder, &step, err));
+    json_t *settings = genet__save_settings(folder, err);
+    if (!settings) return false;
+    json_object_set_new(all, "saved_step", json_integer(step));
+    json_object_set(all, "max_steps", json_object_get(settings, "max_steps"));
+    json_object_set(all, "task", json_object_get(settings, "task"));
+    json_decref(settings);
+    return true;
+}
+
+static bool describe(json_t *all, const char *folder, genet_device *d, genet_err *err)
+{
+    model *m = genet__model_open(folder, d, has(folder, "model.safetensors"), err);
+    if (!m) return false;
+    json_object_set_new(all, "model", json_string(m->family->name));
+    json_object_set_new(all, "parameters", json_integer(genet__params_numel(m->params, PARAM_WEIGHT)));
+    json_object_set_new(all, "weights_bytes", json_integer((json_int_t)genet__params_bytes(m->params, PARAM_WEIGHT | PARAM_BUFFER)));
+    json_object_set_new(all, "weights", json_boolean(has(folder, "model.safetensors")));
+    json_t *config = genet__fields_to_json(m->family->config, m->config);
+    if (config) json_object_set_new(all, "config", config);
+    genet__model_free(m);
+    return add_tokenizer(all, folder, err) && add_run(all, folder, err);
+}
+
+static void add_lines(str *s, const json_t *all, const char *indent)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)all, key, value) {
+        if (json_is_object(value)) {
+            genet__str_printf(s, "%s%s:\n", indent, key);
+            add_lines(s, value, "  ");
+            continue;
+        }
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(7));
+        size_t n = text ? strlen(text) : 0, quoted = n > 1 && text[0] == '"';
+        genet__str_printf(s, "%s%-*s %.*s\n", indent, 24 - (int)strlen(indent), key, (int)(n - 2 * quoted), text ? text + quoted : "");
+        free(text);
+    }
+}
+
+static void this_genet(json_t *all, const genet_device *d)
+{
+    json_object_set_new(all, "version", json_string(genet_version()));
+    json_object_set_new(all, "commit", json_string(genet_commit()));
+    json_object_set_new(all, "instruction_set", json_string(genet_device_isa(d)));
+    json_object_set_new(all, "threads", json_integer(genet_device_threads(d)));
+    json_object_set_new(all, "memory_available_bytes", json_integer((json_int_t)genet__memory_available()));
+}
+
+static int show(const verb *v, const json_t *all, bool json)
+{
+    str s = {0};
+    if (json) {
+        char *text = json_dumps(all, JSON_REAL_PRECISION(9));
+        genet__str_printf(&s, "%s\n", text ? text : "{}");
+        free(text);
+    } else add_lines(&s, all, "");
+    int code = cli_print(v, genet__str(&s), s.n);
+    genet__str_release(&s);
+    return code;
+}
+
+static int run(const verb *v, int argc, char **argv)
+{
+    genet_err err;
+    arena a = {0};
+    info_options o = {0};
+    options all = { .arena = &a };
+    arguments args = { .options = &all, .max_word = 1 };
+    genet_device *d = NULL;
+    json_t *found = json_object();
+    bool ok = found || genet__err_memory(&err);
+    ok = ok && genet__options_add(&all, &tables, &o, &err) && cli_parse(&args, argc, argv, &err);
+    bool helped = ok && args.help;
+    if (helped) cli_help(v, NULL, &all);
+    else if (ok && (ok = (d = genet_device_cpu(0, &err)))) {
+        if (args.n_word) ok = describe(found, args.word[0], d, &err);
+        else this_genet(found, d);
+    }
+    int code = !ok ? cli_fail(v, &err) : helped ? EXIT_DONE : show(v, found, o.json);
+    genet_device_free(d);
+    json_decref(found);
+    genet__arena_release(&a);
+    return code;
+}
+
+const verb cli_verb_info = { "info", "[FOLDER] [--json]", "what a model's folder holds; without one, which genet this is", run };

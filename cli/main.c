@@ -1,0 +1,58 @@
+/* main.c - the table of verbs, and what needs none of them. */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/str.h"
+#include "cli.h"
+
+static const verb *const verbs[] = { &cli_verb_train, &cli_verb_generate, &cli_verb_eval, &cli_verb_predict, &cli_verb_info,
+                                     &cli_verb_plan, &cli_verb_bench };
+enum { N_VERB = sizeof verbs / sizeof *verbs };
+
+static int usage(FILE *to)
+{
+    fputs("genet trains, runs and looks inside neural networks\n\nusage: genet VERB [WHAT] [--options]\n\n", to);
+    for (int i = 0; i < N_VERB; i++) {
+        char left[80];
+        snprintf(left, sizeof left, "%s %s", verbs[i]->name, verbs[i]->arguments);
+        fprintf(to, "  %-34s %s\n", left, verbs[i]->help);
+    }
+    fputs("\ngenet VERB --help lists a verb's options; genet --version says which genet this is\n", to);
+    return to == stdout ? EXIT_DONE : EXIT_USAGE;
+}
+
+static int version(void)
+{
+    genet_err err;
+    genet_device *d = genet_device_cpu(1, &err);
+    printf("genet %s (commit %s, %s)\n", genet_version(), genet_commit(), d ? genet_device_isa(d) : err.text);
+    int code = d ? EXIT_DONE : EXIT_FAILED;
+    genet_device_free(d);
+    return code;
+}
+
+static int no_such_verb(const char *name)
+{
+    const char *best = NULL;
+    int least = 3;
+    for (int i = 0; i < N_VERB; i++) {
+        int edits = genet__edit_distance(name, verbs[i]->name);
+        if (edits < least) least = edits, best = verbs[i]->name;
+    }
+    fprintf(stderr, "genet: there is no verb \"%s\"%s%s%s; genet --help lists them\n", name, best ? "; did you mean " : "",
+            best ? best : "", best ? "?" : "");
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);       /* a closed pipe is a failed write, with words */
+    if (argc < 2) return usage(stderr);
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout);
+    if (!strcmp(name, "--version")) return version();
+    for (int i = 0; i < N_VERB; i++)
+        if (!strcmp(verbs[i]->name, name)) return verbs[i]->run(verbs[i], argc - 2, argv + 2);
+    return no_such_verb(name);
+}

@@ -1,0 +1,98 @@
+/* train.c - `genet train WHAT`: options to a task, progress, Ctrl-C. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/str.h"
+#include "cli.h"
+#include "setup.h"
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_asked = 1;
+}
+
+/* The first Ctrl-C (or SIGTERM) saves and stops; a second one ends at once. */
+static void catch_signals(void)
+{
+    struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+static int stopped(const setup *s, const genet_err *err)
+{
+    fprintf(stderr, "%s\nto go on: genet train %s --model %s --out %s --resume\n", err->text, s->task->name, s->family->name,
+            s->train.out);
+    return EXIT_FAILED;
+}
+
+static void as_text(str *s, const train_event *e)
+{
+    if (e->best_step <= 0) {
+        genet__str_printf(s, "loss %.6f\n", e->loss);
+        return;
+    }
+    genet__str_printf(s, "val_loss %.6f", e->score.loss);
+    if (e->scores & SCORE_PERPLEXITY) genet__str_printf(s, "  perplexity %.5g", e->score.perplexity);
+    if (e->scores & SCORE_BITS_PER_BYTE) genet__str_printf(s, "  bits_per_byte %.5f", e->score.bits_per_byte);
+    if (e->scores & SCORE_ACCURACY) genet__str_printf(s, "  accuracy %.5f", e->score.accuracy);
+    genet__str_printf(s, "  best %.6f at step %lld\n", e->best_loss, (long long)e->best_step);
+}
+
+static void as_json(str *s, const train_event *e)
+{
+    genet__str_printf(s, "{\"step\": %lld, \"loss\": %.9g", (long long)e->step, e->loss);
+    if (e->best_step > 0)
+        genet__str_printf(s, ", \"val_loss\": %.9g, \"best_val_loss\": %.9g, \"best_step\": %lld", e->score.loss, e->best_loss,
+                          (long long)e->best_step);
+    genet__str_printf(s, ", \"time_s\": %.3f}\n", e->time_s);
+}
+
+static int report(const verb *v, const cli_setup *c, const train_event *e)
+{
+    str text = {0};
+    char time[32];
+    cli_time_text(time, e->time_s);
+    fprintf(stderr, "done after %lld steps in %s: the model is in %s\n", (long long)e->step, time, c->setup.train.out);
+    (c->own.json ? as_json : as_text)(&text, e);
+    int code = cli_print(v, genet__str(&text), text.n);
+    genet__str_release(&text);
+    return code;
+}
+
+static int train(const verb *v, cli_setup *c)
+{
+    genet_err err;
+    progress p;
+    train_event last = {0};
+    cli_progress_init(&p);
+    setup *s = &c->setup;
+    s->log = &cli_log;
+    s->stop = &stop_asked;
+    s->watch = cli_progress;
+    s->watcher = &p;
+    if (!genet__setup_settle(s, &err) || !genet__setup_check(s, &err) || !cli_setup_device(c, &err)) return cli_fail(v, &err);
+    catch_signals();
+    bool ok = s->task->train(s, &last, &err);
+    cli_progress_clear(&p);
+    if (ok) return report(v, c, &last);
+    return err.code == GENET_ERR_STOPPED ? stopped(s, &err) : cli_fail(v, &err);
+}
+
+static int run(const verb *v, int argc, char **argv)
+{
+    genet_err err;
+    cli_setup c;
+    int code = EXIT_DONE;
+    if (!cli_setup_init(&c, v, argc, argv, &err)) code = cli_fail(v, &err);
+    else if (!c.helped) code = train(v, &c);
+    cli_setup_release(&c);
+    return code;
+}
+
+const verb cli_verb_train = { "train", "WHAT --data FILES --out FOLDER [--options]", "train a model", run };

@@ -1,0 +1,63 @@
+# Every tests/**/test_*.c is a program and a CTest test; other C files there
+# are helpers linked to all of them.  Every tests/*.sh and tests/**/test_*.sh is
+# a test too, run by bash; 77 means skipped.  A line "labels: core long" in a test's first five lines labels it:
+# core also runs under sanitizers, long may take up to ten minutes.
+file(GLOB_RECURSE TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/test_*.c)
+file(GLOB_RECURSE TEST_HELPERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*.c)
+file(GLOB TEST_SCRIPTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*.sh)
+file(GLOB_RECURSE TEST_DEEP_SCRIPTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/test_*.sh)
+list(APPEND TEST_SCRIPTS ${TEST_DEEP_SCRIPTS})
+list(REMOVE_DUPLICATES TEST_SCRIPTS)
+list(FILTER TEST_HELPERS EXCLUDE REGEX "/test_[^/]*\\.c$")
+
+set(TEST_TIMEOUT_S 60)
+if(GENET_SANITIZE)
+    set(TEST_TIMEOUT_S 300)
+endif()
+
+function(genet_label test source)
+    file(STRINGS ${source} head LIMIT_COUNT 5)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    set(labels "")
+    if("${head}" MATCHES "labels: ([a-z ]+)")
+        string(STRIP "${CMAKE_MATCH_1}" labels)
+        string(REPLACE " " ";" labels "${labels}")
+    endif()
+    set(timeout_s ${TEST_TIMEOUT_S})
+    if("long" IN_LIST labels)
+        set(timeout_s 600)
+    endif()
+    set_tests_properties(${test} PROPERTIES LABELS "${labels}" TIMEOUT ${timeout_s} SKIP_RETURN_CODE 77)
+    set_tests_properties(${test} PROPERTIES ENVIRONMENT
+        "GENET_SOURCE=${CMAKE_SOURCE_DIR};GENET_BUILD=${CMAKE_BINARY_DIR};GENET=${CMAKE_BINARY_DIR}/genet")
+endfunction()
+
+if(TEST_HELPERS)
+    add_library(genet_test_helpers STATIC ${TEST_HELPERS})
+    target_include_directories(genet_test_helpers PUBLIC include src tests)
+    target_link_libraries(genet_test_helpers PUBLIC genet_static PkgConfig::CMOCKA PkgConfig::JANSSON m)
+endif()
+
+add_custom_target(core-tests)           # what runs under sanitizers
+foreach(source ${TEST_SOURCES})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_include_directories(${name} PRIVATE include src tests)
+    if(TEST_HELPERS)
+        target_link_libraries(${name} PRIVATE genet_test_helpers)
+    endif()
+    target_link_libraries(${name} PRIVATE genet_static PkgConfig::CMOCKA PkgConfig::JANSSON PkgConfig::ZLIB Threads::Threads m)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    genet_label(${name} ${source})
+    get_test_property(${name} LABELS labels)
+    if("core" IN_LIST labels)
+        add_dependencies(core-tests ${name})
+    endif()
+endforeach()
+
+foreach(script ${TEST_SCRIPTS})
+    get_filename_component(name ${script} NAME)
+    add_test(NAME ${name} COMMAND bash ${script} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    genet_label(${name} ${script})
+endforeach()

@@ -1,0 +1,236 @@
+/* attention.h - what the forward and the backward kernel of attention share:
+ * the operands of a launch, which keys a tile of queries sees, and the scores.
+ *
+ * Lanes are queries.  A tile of scores is held transposed, keys x queries, so
+ * that softmax works lane by lane, keys and values are only read as scalars,
+ * and what one query gets depends on no other.  Tiles of keys are cut at
+ * multiples of KEYS from key 0; a key that a lane does not see has weight
+ * exactly 0 there. */
+#ifndef GENET_DEVICE_CPU_ATTENTION_H
+#define GENET_DEVICE_CPU_ATTENTION_H
+#include "device/cpu/philox.h"
+#include "device/cpu/tile.h"
+#include "device/cpu/vec.h"
+#include "graph/op_attention.h"
+
+/* Keys in a tile, and in the strips that it is masked by. */
+enum { ATT_KEYS = 64, ATT_STRIP = 16, ATT_STRIPS = ATT_KEYS / ATT_STRIP, ATT_QUERIES = 64 };
+
+typedef struct att {
+    int64_t B, T, S, H, Hkv, D, group;          /* group: heads of q that share one of k and v */
+    int64_t n_query;                            /* queries in a tile: row length of transposed tiles */
+    const operand *q, *k, *v, *bias, *k_lengths, *position, *rows, *rng;
+    real    scale, softcap, keep_factor;
+    double  dropout;
+    bool    causal;
+    int64_t window;
+    uint32_t stream;
+} att;
+
+/* A tile of queries of one head: q0 .. q0 + n; cols is n in whole vectors.
+ * Keys first .. end are all that it can see, first a multiple of KEYS. */
+typedef struct att_tile { int64_t b, h, q0, n, cols, shift, first, end; } att_tile;
+
+/* A strip of keys: rows j0 .. j0 + n of the tile, and the columns (whole
+ * vectors) that see one of them. */
+typedef struct att_strip { int64_t j0, n, c0, c1; } att_strip;
+
+TILE_INLINE bool att_given(const operand *o) { return o && o->data; }
+TILE_INLINE int64_t att_i32(const operand *o, int64_t i) { return ((const int32_t *)o->data)[i * o->stride[0]]; }
+TILE_INLINE const real *att_at(const operand *o, int64_t b, int64_t t, int64_t h)
+{
+    return (const real *)o->data + b * o->stride[0] + t * o->stride[1] + h * o->stride[2];
+}
+
+static inline att att_open(const launch *l, const operand *q, const operand *k, const operand *v)
+{
+    att a = { .q = q, .k = k, .v = v };
+    a.B = q->dim[0], a.T = q->dim[1], a.H = q->dim[2], a.D = q->dim[3];
+    a.S = k->dim[1], a.Hkv = k->dim[2];
+    a.group = a.Hkv ? a.H / a.Hkv : 1;
+    a.n_query = a.D * (int64_t)sizeof(real) <= 2048 ? ATT_QUERIES : ATT_QUERIES / 2;
+    a.scale = (real)l->attr.f[ATT_SCALE];
+    a.softcap = (real)l->attr.f[ATT_SOFTCAP];
+    a.dropout = l->attr.f[ATT_DROPOUT];
+    a.keep_factor = (real)(1 / (1 - a.dropout));
+    a.causal = l->attr.i[ATT_CAUSAL] != 0;
+    a.window = l->attr.i[ATT_WINDOW];
+    a.stream = (uint32_t)l->attr.i[ATT_STREAM];
+    return a;
+}
+
+TILE_INLINE int64_t att_tiles(const att *a) { return ceil_div(a->T, a->n_query); }
+
+/* Index among the keys of query 0 of batch entry b. */
+TILE_INLINE int64_t att_position(const att *a, int64_t b) { return att_given(a->position) ? att_i32(a->position, b) : 0; }
+TILE_INLINE int64_t att_n_key(const att *a, int64_t b)
+{
+    return att_given(a->k_lengths) ? max_i64(0, min_i64(a->S, att_i32(a->k_lengths, b))) : a->S;
+}
+
+/* The tile that begins at query q0 and holds n of them. */
+static inline att_tile att_tile_at(const att *a, int64_t b, int64_t h, int64_t q0, int64_t n)
+{
+    att_tile t = { .b = b, .h = h, .q0 = q0, .n = n, .cols = ceil_div(n, VEC_LANES) * VEC_LANES };
+    t.shift = att_position(a, b) + q0;
+    t.end = att_n_key(a, b);
+    if (a->causal) t.end = min_i64(t.end, t.shift + n);
+    if (a->window > 0) t.first = max_i64(0, t.shift - a->window + 1);
+    t.first -= t.first % ATT_KEYS;
+    if (n <= 0) t.end = 0;
+    return t;
+}
+
+/* Columns of tile t that see key j: *low .. *high, within 0 .. cols. */
+TILE_INLINE void att_columns(const att *a, const att_tile *t, int64_t j, int64_t *low, int64_t *high)
+{
+    int64_t to = a->window > 0 ? j - t->shift + a->window : t->cols;
+    *low = a->causal ? max_i64(0, min_i64(t->cols, j - t->shift)) : 0;
+    *high = max_i64(*low, min_i64(t->cols, to));
+}
+
+/* Cut keys j0 .. j1 (one tile) into strips; neighbours that every column sees
+ * become one.  Returns how many. */
+static inline int att_cut(const att *a, const att_tile *t, int64_t j0, int64_t j1, att_strip strip[ATT_STRIPS])
+{
+    int n = 0;
+    for (int64_t j = j0; j < j1; j += ATT_STRIP) {
+        int64_t last = min_i64(j + ATT_STRIP, j1), low, high, unused;
+        att_columns(a, t, j, &low, &unused);
+        att_columns(a, t, last - 1, &unused, &high);
+        att_strip s = { j - j0, last - j, low - low % VEC_LANES, ceil_div(high, VEC_LANES) * VEC_LANES };
+        if (s.c0 >= s.c1) continue;
+        if (n && strip[n - 1].j0 + strip[n - 1].n == s.j0 && strip[n - 1].c0 == s.c0 && strip[n - 1].c1 == s.c1)
+            strip[n - 1].n += s.n;
+        else strip[n++] = s;
+    }
+    return n;
+}
+
+/* Key (or value) j of batch entry b, head h; NULL when its row index points
+ * nowhere: such a key is all zeros. */
+TILE_INLINE const real *att_key(const att *a, const operand *k, int64_t b, int64_t h, int64_t j)
+{
+    if (!att_given(a->rows)) return att_at(k, b, j, h);
+    const operand *r = a->rows;
+    int64_t row = ((const int32_t *)r->data)[b * r->stride[0] + j * r->stride[1]];
+    return row >= 0 && row < k->dim[0] ? att_at(k, row, j, h) : NULL;
+}
+
+/* Rows of keys or values: element d of the j-th is at[j * row + d]. */
+typedef struct att_rows { const real *at; int64_t row; } att_rows;
+
+/* Keys (or values) j0 .. j1: in place where they are rows already (wide ones
+ * only if that will do: reading down a column of them misses the cache), else
+ * copied to room. */
+static inline att_rows att_pack(const att *a, const operand *k, int64_t b, int64_t h, int64_t j0, int64_t j1,
+                                bool wide, real *room)
+{
+    int64_t D = a->D;
+    if (!att_given(a->rows) && k->stride[3] == 1 && (wide || k->stride[1] == D))
+        return (att_rows){ att_at(k, b, j0, h), k->stride[1] };
+    for (int64_t j = j0; j < j1; j++) {
+        const real *restrict from = att_key(a, k, b, h, j);
+        real *restrict to = room + (j - j0) * D;
+        if (!from) memset(to, 0, (size_t)D * sizeof(real));
+        else if (k->stride[3] == 1) for (int64_t d = 0; d < D; d++) to[d] = from[d];
+        else for (int64_t d = 0; d < D; d++) to[d] = from[d * k->stride[3]];
+    }
+    return (att_rows){ room, D };
+}
+
+/* Columns n .. cols of a transposed tile of m rows become 0. */
+static inline void att_clear_columns(real *x, int64_t m, int64_t n, int64_t cols, int64_t row)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t c = n; c < cols; c++) x[i * row + c] = 0;
+}
+
+/* e^x for x <= 0 or not far above, and exactly 0 where less than a normal
+ * number is left: masked scores must not cost what subnormal ones do. */
+TILE_INLINE real att_exp(real x)
+{
+    const real least = sizeof(real) == 4 ? -87 : -708;
+    real y = vec_exp(x < least ? least : x);
+    return x < least ? 0 : y;
+}
+
+/* --- scores ------------------------------------------------------------------ */
+
+/* x -> softcap * tanh(x / softcap); slope, where wanted, gets the derivative. */
+static inline void att_softcap(real *restrict x, real *restrict slope, real softcap, int64_t n)
+{
+    real inverse = 1 / softcap;
+    if (slope)
+        for (int64_t i = 0; i < n; i++) {
+            real u = vec_tanh(x[i] * inverse);
+            x[i] = softcap * u;
+            slope[i] = 1 - u * u;
+        }
+    else for (int64_t i = 0; i < n; i++) x[i] = softcap * vec_tanh(x[i] * inverse);
+}
+
+/* Scores of one strip of the tile of keys that begins at j0, masked with -inf:
+ * s[j][c], rows of n_query.  q: transposed and scaled queries (D x n_query);
+ * bias: transposed (keys x queries) or NULL. */
+static inline void att_scores(const att *a, const att_tile *t, const att_strip *strip, int64_t j0, const real *q,
+                              att_rows k, const real *bias, real *s, real *slope)
+{
+    int64_t W = a->n_query, width = strip->c1 - strip->c0, at = strip->j0 * W + strip->c0;
+    tile_product(strip->n, width, a->D, k.at + strip->j0 * k.row, k.row, 1, q + strip->c0, W, s + at, W, false);
+    for (int64_t j = strip->j0; j < strip->j0 + strip->n; j++, at += W) {
+        int64_t low, high;
+        if (a->softcap > 0) att_softcap(s + at, slope ? slope + at : NULL, a->softcap, width);
+        if (bias)
+            for (int64_t c = 0; c < width; c++) s[at + c] += bias[at + c];
+        att_columns(a, t, j0 + j, &low, &high);
+        for (int64_t c = strip->c0; c < min_i64(low, strip->c1); c++) s[j * W + c] = (real)-INFINITY;
+        for (int64_t c = max_i64(high, strip->c0); c < strip->c1; c++) s[j * W + c] = (real)-INFINITY;
+    }
+}
+
+/* The bias of keys j0 .. j1 for the tile, transposed into room. */
+static inline const real *att_bias(const att *a, const att_tile *t, int64_t j0, int64_t j1, real *room)
+{
+    const operand *o = a->bias;
+    if (!att_given(o)) return NULL;
+    const real *from = (const real *)o->data + (o->dim[0] > 1 ? t->b * o->stride[0] : 0) +
+                       (o->dim[1] > 1 ? t->h * o->stride[1] : 0) + t->q0 * o->stride[2] + j0 * o->stride[3];
+    tile_transpose(t->n, j1 - j0, from, o->stride[2], o->stride[3], 1, room, a->n_query);
+    att_clear_columns(room, j1 - j0, t->n, t->cols, a->n_query);
+    return room;
+}
+
+/* --- dropout ------------------------------------------------------------------- */
+
+/* keep[j - j0] = 0 or 1 / (1 - p) for the weights of query i on keys j0 .. j1
+ * (at most KEYS): counter ((b H + h) T + i) S + j, from the global batch's
+ * first row on. */
+static inline void att_keep_row(const att *a, int64_t b, int64_t h, int64_t i, int64_t j0, int64_t j1,
+                                real *restrict keep)
+{
+    uint32_t word[ATT_KEYS + 4 + PHILOX_WORDS], drop = (uint32_t)ceil(a->dropout * 0x1p24);
+    uint32_t k0 = (uint32_t)att_i32(a->rng, 0), k1 = (uint32_t)att_i32(a->rng, 1), now = (uint32_t)att_i32(a->rng, 2);
+    uint64_t row = ((uint64_t)b + (uint32_t)att_i32(a->rng, 3)) * (uint64_t)a->H + (uint64_t)h;
+    uint64_t index = (row * (uint64_t)a->T + (uint64_t)i) * (uint64_t)a->S + (uint64_t)j0, skip = index % 4;
+    for (uint64_t n = 0; n < skip + (uint64_t)(j1 - j0); n += PHILOX_WORDS)
+        philox_draw(k0, k1, a->stream, now, index / 4 + n / 4, word + n);
+    const uint32_t *restrict number = word + skip;
+    real factor = a->keep_factor;
+    for (int64_t j = 0; j < j1 - j0; j++) keep[j] = (int32_t)(number[j] >> 8) >= (int32_t)drop ? factor : 0;
+}
+
+/* The same for a tile: keep[j][c], keys j0 .. j1; what no query sees is 0. */
+static inline void att_keep(const att *a, const att_tile *t, int64_t j0, int64_t j1, real *keep)
+{
+    real rows[VEC_LANES * ATT_KEYS];
+    for (int64_t c0 = 0; c0 < t->cols; c0 += VEC_LANES) {
+        memset(rows, 0, sizeof rows);
+        for (int64_t c = c0; c < min_i64(t->n, c0 + VEC_LANES); c++) {
+            int64_t last = a->causal ? min_i64(j1, t->shift + c + 1) : j1;
+            if (last > j0) att_keep_row(a, t->b, t->h, t->q0 + c, j0, last, rows + (c - c0) * ATT_KEYS);
+        }
+        tile_transpose(VEC_LANES, j1 - j0, rows, ATT_KEYS, 1, 1, keep + c0, a->n_query);
+    }
+}
+#endif

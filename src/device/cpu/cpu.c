@@ -1,0 +1,221 @@
+/* cpu.c - the CPU as a device, plain or behind guarded addresses.
+ *
+ * One fork runs a whole plan: every thread walks the same list of launches,
+ * takes tasks from a counter, and meets the others at a barrier after each
+ * phase.  Which thread does a task changes nothing: tasks are cut by shape. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/pool.h"
+#include "device/device.h"
+
+enum { HUGE_PAGE = 2 << 20 };
+/* The guard device's address range; backed only where touched. */
+static const size_t guard_bytes = (size_t)64 << 30;
+
+typedef struct cpu {
+    genet_device device;
+    pool   *pool;
+    const kernel_table *f32;
+    char   *local;              /* LOCAL_BYTES a thread */
+    char   *guard_real;         /* guard: where the bytes are */
+    char   *guard_shown;        /* guard: what the host is given */
+    size_t  guard_used;
+} cpu;
+
+/* --- memory ------------------------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* Whole pages, zeroed, huge where large: first touch belongs to the user. */
+static void *pages(size_t size_bytes)
+{
+    size_t n = round_up(size_bytes ? size_bytes : 1, HUGE_PAGE);
+    char *raw = mmap(NULL, n + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (raw == MAP_FAILED) return NULL;
+    char *at = (char *)round_up((size_t)raw, HUGE_PAGE);
+    if (at > raw) munmap(raw, (size_t)(at - raw));
+    size_t tail = (size_t)(raw + n + HUGE_PAGE - (at + n));
+    if (tail) munmap(at + n, tail);
+#ifdef MADV_HUGEPAGE
+    if (size_bytes >= HUGE_PAGE) madvise(at, n, MADV_HUGEPAGE);
+#endif
+    return at;
+}
+
+static void *cpu_alloc(genet_device *d, size_t size_bytes, genet_err *err)
+{
+    (void)d;
+    void *door = genet__alloc(1);           /* the door that fault injection watches */
+    void *p = door ? pages(size_bytes) : NULL;
+    genet__free(door);
+    if (!p) genet__err_set(err, GENET_ERR_MEMORY, "not enough memory for %zu MiB", size_bytes >> 20);
+    return p;
+}
+
+static void cpu_release(genet_device *d, void *address, size_t size_bytes)
+{
+    (void)d;
+    if (address) munmap(address, round_up(size_bytes ? size_bytes : 1, HUGE_PAGE));
+}
+
+static void cpu_write(genet_device *d, void *address, const void *from, size_t n)
+{
+    if (n) memcpy((char *)address + d->delta, from, n);
+}
+
+static void cpu_read(genet_device *d, const void *address, void *to, size_t n)
+{
+    if (n) memcpy(to, (const char *)address + d->delta, n);
+}
+
+static void *cpu_adopt(genet_device *d, const void *host, size_t n)
+{
+    (void)d, (void)n;
+    return (void *)(uintptr_t)host;
+}
+
+static void *guard_alloc(genet_device *d, size_t size_bytes, genet_err *err)
+{
+    cpu *c = (cpu *)d;
+    size_t n = round_up(size_bytes ? size_bytes : 1, HUGE_PAGE);
+    if (n > guard_bytes - c->guard_used) {
+        genet__err_set(err, GENET_ERR_MEMORY, "the guard device's %zu GiB are used up", guard_bytes >> 30);
+        return NULL;
+    }
+    char *p = c->guard_shown + c->guard_used;
+    c->guard_used += n;
+    return p;
+}
+
+/* Addresses are not given out twice; the pages behind them are returned. */
+static void guard_release(genet_device *d, void *address, size_t size_bytes)
+{
+    if (address) madvise((char *)address + d->delta, round_up(size_bytes ? size_bytes : 1, HUGE_PAGE), MADV_DONTNEED);
+}
+
+static void *guard_adopt(genet_device *d, const void *host, size_t n)
+{
+    (void)d, (void)host, (void)n;
+    return NULL;
+}
+
+/* --- running ------------------------------------------------------------------- */
+
+typedef struct crew {
+    const launch *launch;
+    int           n;
+    cpu          *cpu;
+    _Alignas(64) atomic_llong next[2];      /* of this phase, and zeroed for the following one */
+} crew;
+
+static int phases_of(const launch *l) { return l->kernel->phases ? l->kernel->phases(l) : 1; }
+
+static void crew_work(void *arg, int thread)
+{
+    crew *c = arg;
+    char *local = c->cpu->local + (size_t)thread * LOCAL_BYTES;
+    unsigned turn = 0;
+    for (int i = 0; i < c->n; i++) {
+        const launch *l = &c->launch[i];
+        for (int phase = 0, n_phase = phases_of(l); phase < n_phase; phase++) {
+            int64_t n = l->kernel->tasks(l, phase), task;
+            if (n == 0) continue;
+            if (thread == 0) atomic_store_explicit(&c->next[(turn + 1) % 2], 0, memory_order_relaxed);
+            while ((task = atomic_fetch_add_explicit(&c->next[turn % 2], 1, memory_order_relaxed)) < n)
+                l->kernel->run(l, phase, task, local);
+            genet__pool_barrier(c->cpu->pool, thread);
+            turn++;
+        }
+    }
+}
+
+static bool cpu_run(genet_device *d, const launch *l, int n, genet_err *err)
+{
+    (void)err;
+    crew c = { .launch = l, .n = n, .cpu = (cpu *)d };
+    genet__pool_run(c.cpu->pool, crew_work, &c);
+    return true;
+}
+
+/* --- kernels ------------------------------------------------------------------- */
+
+static const kernel_table *table_of(const genet_device *d, dtype t)
+{
+    if (t == GENET_F64) return &genet__kernels_f64;
+    if (t == GENET_I32) return &genet__kernels_i32;
+    return ((const cpu *)d)->f32;
+}
+
+static const kernel *cpu_kernel(const genet_device *d, op_id id, dtype t)
+{
+    return genet__move_kernels[id] ? genet__move_kernels[id] : table_of(d, t)->op[id];
+}
+static ew_fn *cpu_ew(const genet_device *d, op_id id, dtype t) { return table_of(d, t)->ew[id]; }
+static ew_fn *cpu_cast(const genet_device *d, dtype from, dtype to) { return ((const cpu *)d)->f32->cast[from][to]; }
+
+/* --- opening and closing ---------------------------------------------------------- */
+
+static void cpu_free(genet_device *d)
+{
+    cpu *c = (cpu *)d;
+    genet__pool_free(c->pool);
+    if (c->local) cpu_release(d, c->local, (size_t)d->n_threads * LOCAL_BYTES);
+    if (c->guard_real) munmap(c->guard_real, guard_bytes);
+    if (c->guard_shown) munmap(c->guard_shown, guard_bytes);
+    genet__free(c);
+}
+
+static bool guard_init(cpu *c, genet_err *err)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *real = mmap(NULL, guard_bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    char *shown = mmap(NULL, guard_bytes, PROT_NONE, flags, -1, 0);
+    c->guard_real = real == MAP_FAILED ? NULL : real;
+    c->guard_shown = shown == MAP_FAILED ? NULL : shown;
+    if (!c->guard_real || !c->guard_shown) return genet__err_set(err, GENET_ERR_MEMORY, "no room for guarded addresses");
+    genet_device *d = &c->device;
+    d->name = "guard";
+    d->delta = c->guard_real - c->guard_shown;
+    d->alloc = guard_alloc;
+    d->release = guard_release;
+    d->adopt = guard_adopt;
+    return true;
+}
+
+static genet_device *cpu_new(int n_threads, bool guard, genet_err *err)
+{
+    cpu *c = genet__alloc(sizeof *c);
+    if (!c) return genet__err_memory(err), NULL;
+    genet_device *d = &c->device;
+    *d = (genet_device){ .name = "cpu", .alloc = cpu_alloc, .release = cpu_release, .write = cpu_write,
+                         .read = cpu_read, .adopt = cpu_adopt, .run = cpu_run, .kernel = cpu_kernel,
+                         .ew = cpu_ew, .cast = cpu_cast, .free = cpu_free };
+    bool ok = (c->f32 = genet__cpu_table(err)) && (c->pool = genet__pool_new(n_threads, err));
+    if (ok) {
+        d->n_threads = genet__pool_threads(c->pool);
+        d->isa = c->f32->isa;
+        d->elementwise = c->f32->elementwise;
+        c->local = cpu_alloc(d, (size_t)d->n_threads * LOCAL_BYTES, err);
+        ok = c->local && (!guard || guard_init(c, err));
+    }
+    if (!ok) {
+        cpu_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+genet_device *genet_device_cpu(int n_threads, genet_err *err)   { return cpu_new(n_threads, false, err); }
+genet_device *genet_device_guard(int n_threads, genet_err *err) { return cpu_new(n_threads, true, err); }
+
+void genet_device_free(genet_device *d) { if (d) d->free(d); }
+const char *genet_device_isa(const genet_device *d) { return d->isa; }
+int genet_device_threads(const genet_device *d) { return d->n_threads; }
+void *genet_device_alloc(genet_device *d, size_t n, genet_err *err) { return d->alloc(d, n, err); }
+void genet_device_release(genet_device *d, void *address, size_t n) { d->release(d, address, n); }
+void genet_device_write(genet_device *d, void *address, const void *from, size_t n) { d->write(d, address, from, n); }
+void genet_device_read(genet_device *d, const void *address, void *to, size_t n) { d->read(d, address, to, n); }

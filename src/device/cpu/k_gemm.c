@@ -1,0 +1,234 @@
+/* k_gemm.c - packing and the block kernel of matrix products (see gemm.h).
+ *
+ * The tile kernel is one function body in vector extensions, instantiated for
+ * every height 1 .. GEMM_MR and both widths, so that edges cost what they
+ * compute.  It is the place where multiply and add may contract: it asks for
+ * the fused form by name where there is one.  Each element of C is a sum over
+ * rising k whatever its tile's shape, so no cut of C changes a bit. */
+#include "device/cpu/gemm.h"
+#if defined(__AVX512F__) || defined(__FMA__)
+#include <immintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+/* For the loops over a tile, which must vanish, and those that must stay. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#define ROLLED _Pragma("GCC unroll 1")
+#endif
+
+typedef real vec     __attribute__((vector_size(VEC_BYTES)));
+typedef real vec_mem __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef real four     __attribute__((vector_size(4 * sizeof(real))));
+typedef real four_mem __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+INLINE vec load(const real *p) { return *(const vec_mem *)p; }
+INLINE void store(real *p, vec v) { *(vec_mem *)p = v; }
+
+/* x * y + z in every lane; AVX builds are of float. */
+INLINE vec fma_lanes(vec x, vec y, vec z)
+{
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(x, y, z);
+#elif defined(__FMA__)
+    return _mm256_fmadd_ps(x, y, z);
+#else
+    return x * y + z;
+#endif
+}
+INLINE vec all_lanes(real x) { return x - (vec){ 0 }; }
+
+/* --- the tile kernel ----------------------------------------------------------- */
+
+/* m x (nv vectors) of C, all in registers.  The lines of A hang on three base
+ * pointers, five each, so that their addresses need few registers: base plus
+ * 0, 1, 2, 3 or 4 lines. */
+INLINE void tile(const int m, const int nv, int64_t kc, const real *a, int64_t line, int64_t a_depth,
+                 const real *b, int64_t b_depth, real *c, int64_t ldc, bool add)
+{
+    const real *base[3] = { a, m > 5 ? a + 5 * line : a, m > 10 ? a + 10 * line : a };
+    vec sum[GEMM_MR][2];
+    UNROLL
+    for (int i = 0; i < m; i++) sum[i][0] = sum[i][1] = (vec){ 0 };
+    ROLLED
+    for (int i = 0; i < m; i++) {
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + nv * VEC_LANES - 1, 1);
+    }
+    ROLLED
+    for (int64_t k = 0; k < kc; k++) {
+        vec b0 = load(b), b1 = nv == 2 ? load(b + VEC_LANES) : b0;
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            vec x = all_lanes(base[i / 5][i % 5 * line]);
+            sum[i][0] = fma_lanes(x, b0, sum[i][0]);
+            if (nv == 2) sum[i][1] = fma_lanes(x, b1, sum[i][1]);
+        }
+        for (int i = 0; i < 3; i++) base[i] += a_depth;
+        b += b_depth;
+    }
+    UNROLL
+    for (int i = 0; i < m; i++, c += ldc)
+        for (int j = 0; j < nv; j++) {
+            real *p = c + j * VEC_LANES;
+            store(p, add ? load(p) + sum[i][j] : sum[i][j]);
+        }
+}
+
+typedef void tile_fn(int64_t kc, const real *a, int64_t line, int64_t a_depth, const real *b, int64_t b_depth,
+                     real *c, int64_t ldc, bool add);
+
+/* packed_M_V: line 1; rows_M_V: depth 1 (A as it lies in memory). */
+#define TILE(m, nv)                                                                                 \
+    static void packed_##m##_##nv(int64_t kc, const real *a, int64_t line, int64_t a_depth,         \
+                                  const real *b, int64_t b_depth, real *c, int64_t ldc, bool add)   \
+    { (void)line; tile(m, nv, kc, a, 1, a_depth, b, b_depth, c, ldc, add); }                        \
+    static void rows_##m##_##nv(int64_t kc, const real *a, int64_t line, int64_t a_depth,           \
+                                const real *b, int64_t b_depth, real *c, int64_t ldc, bool add)     \
+    { (void)a_depth; tile(m, nv, kc, a, line, 1, b, b_depth, c, ldc, add); }
+#if defined(__AVX512F__)
+#define HEIGHTS(X, x) X(1, x) X(2, x) X(3, x) X(4, x) X(5, x) X(6, x) X(7, x) X(8, x) X(9, x) X(10, x) \
+                      X(11, x) X(12, x) X(13, x) X(14, x)
+#elif defined(__AVX2__)
+#define HEIGHTS(X, x) X(1, x) X(2, x) X(3, x) X(4, x) X(5, x) X(6, x)
+#else
+#define HEIGHTS(X, x) X(1, x) X(2, x) X(3, x) X(4, x)
+#endif
+HEIGHTS(TILE, 1)
+HEIGHTS(TILE, 2)
+
+#define PACKED(m, nv) packed_##m##_##nv,
+#define ROWS(m, nv)   rows_##m##_##nv,
+/* [0: line 1, 1: depth 1][vectors - 1][height - 1] */
+static tile_fn *const tile_table[2][2][GEMM_MR] = {
+    { { HEIGHTS(PACKED, 1) }, { HEIGHTS(PACKED, 2) } },
+    { { HEIGHTS(ROWS, 1) },   { HEIGHTS(ROWS, 2) } }
+};
+
+/* A tile m x n of C; one whose width is not whole vectors goes by way of a
+ * buffer, so nothing outside C is touched. */
+static void tile_of_any_width(const gemm_side *a, const gemm_side *b, const real *a_at, const real *b_at,
+                              int m, int n, int64_t kc, real *c, int64_t ldc, bool add)
+{
+    int nv = n > VEC_LANES ? 2 : 1;
+    tile_fn *f = tile_table[a->line != 1][nv - 1][m - 1];
+    if (n == nv * VEC_LANES) {
+        f(kc, a_at, a->line, a->depth, b_at, b->depth, c, ldc, add);
+        return;
+    }
+    real whole[GEMM_MR * GEMM_NR] __attribute__((aligned(VEC_BYTES)));
+    f(kc, a_at, a->line, a->depth, b_at, b->depth, whole, GEMM_NR, false);
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++)
+            c[i * ldc + j] = add ? c[i * ldc + j] + whole[i * GEMM_NR + j] : whole[i * GEMM_NR + j];
+}
+
+void K(gemm_block)(const gemm_side *a, const gemm_side *b, int64_t rows, int64_t cols, int64_t kc,
+                   real *c, int64_t ldc, bool add, bool rows_outer)
+{
+    assert(a->line == 1 || a->depth == 1);
+    assert(b->line == 1);
+    int64_t n_a = ceil_div(rows, GEMM_MR), n_b = ceil_div(cols, GEMM_NR);
+    int64_t n_outer = rows_outer ? n_a : n_b, n_inner = rows_outer ? n_b : n_a;
+    for (int64_t outer = 0; outer < n_outer; outer++)
+        for (int64_t inner = 0; inner < n_inner; inner++) {
+            int64_t p = rows_outer ? outer : inner, q = rows_outer ? inner : outer;
+            int64_t row = p * GEMM_MR, col = q * GEMM_NR;
+            tile_of_any_width(a, b, a->at + p * a->panel, b->at + q * b->panel,
+                              (int)min_i64(rows - row, GEMM_MR), (int)min_i64(cols - col, GEMM_NR),
+                              kc, c + row * ldc + col, ldc, add);
+        }
+}
+
+/* --- packing ------------------------------------------------------------------- */
+
+/* Lines adjacent in memory (line 1): copies, several panels a pass, so that
+ * memory is read in long runs. */
+INLINE void pack_runs(const int width, const gemm_side *s, int64_t lines, int64_t kc, real *to)
+{
+    int64_t whole = lines / width;
+    for (int64_t k = 0; k < kc; k++)
+        for (int64_t p = 0; p < whole; p++)
+            memcpy(to + (p * kc + k) * width, s->at + k * s->depth + p * width, (size_t)width * sizeof(real));
+    int rest = (int)(lines - whole * width);
+    for (int64_t k = 0; rest && k < kc; k++)
+        for (int i = 0; i < width; i++)
+            to[(whole * kc + k) * width + i] = i < rest ? s->at[k * s->depth + whole * width + i] : 0;
+}
+
+/* Four lines with depth 1, four elements deep at a time: 4 x 4 transposes.
+ * The rest of the depth one by one. */
+INLINE void transpose_four(const real *from, int64_t line, int64_t kc, real *to, const int width)
+{
+    int64_t k = 0;
+    for (; k + 4 <= kc; k += 4) {
+        four r0 = *(const four_mem *)(from + k),            r1 = *(const four_mem *)(from + line + k);
+        four r2 = *(const four_mem *)(from + 2 * line + k), r3 = *(const four_mem *)(from + 3 * line + k);
+        four lo0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), hi0 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+        four lo1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), hi1 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+        real *t = to + k * width;
+        *(four_mem *)t               = __builtin_shufflevector(lo0, lo1, 0, 1, 4, 5);
+        *(four_mem *)(t + width)     = __builtin_shufflevector(lo0, lo1, 2, 3, 6, 7);
+        *(four_mem *)(t + 2 * width) = __builtin_shufflevector(hi0, hi1, 0, 1, 4, 5);
+        *(four_mem *)(t + 3 * width) = __builtin_shufflevector(hi0, hi1, 2, 3, 6, 7);
+    }
+    for (; k < kc; k++)
+        for (int i = 0; i < 4; i++) to[k * width + i] = from[i * line + k];
+}
+
+/* One panel of n <= width lines, any strides.  Transposing writes a few lanes
+ * of every row at a time: in stretches of depth that stay in L1. */
+INLINE void pack_panel(const int width, const real *from, const gemm_side *s, int n, int64_t kc, real *to)
+{
+    enum { STRETCH = 64 };
+    int fours = s->depth == 1 ? n / 4 * 4 : 0;
+    for (int64_t k = 0; k < kc; k += STRETCH)
+        for (int i = 0; i < fours; i += 4)
+            transpose_four(from + i * s->line + k, s->line, min_i64(STRETCH, kc - k), to + k * width + i, width);
+    for (int64_t k = 0; fours < width && k < kc; k++) {
+        for (int i = fours; i < n; i++) to[k * width + i] = from[i * s->line + k * s->depth];
+        for (int i = n; i < width; i++) to[k * width + i] = 0;
+    }
+}
+
+INLINE gemm_side pack(const int width, const gemm_side *s, int64_t lines, int64_t kc, real *to)
+{
+    if (s->line == 1)
+        pack_runs(width, s, lines, kc, to);
+    else
+        for (int64_t i = 0; i < lines; i += width)
+            pack_panel(width, s->at + i * s->line, s, (int)min_i64(lines - i, width), kc, to + i * kc);
+    return (gemm_side){ to, width * kc, 1, width };
+}
+
+gemm_side K(gemm_pack_a)(const gemm_side *a, int64_t lines, int64_t kc, real *to)
+{
+    return pack(GEMM_MR, a, lines, kc, to);
+}
+
+gemm_side K(gemm_pack_b)(const gemm_side *b, int64_t lines, int64_t kc, real *to)
+{
+    return pack(GEMM_NR, b, lines, kc, to);
+}
+
+/* --- dot products ---------------------------------------------------------------- */
+
+/* One vector of partial sums a line, added up in the order of its lanes. */
+void K(gemm_dots)(const real *x, const real *y, int64_t line, int lines, int64_t kc, real out[4])
+{
+    const real *at[4];
+    for (int i = 0; i < 4; i++) at[i] = y + (i < lines ? i : 0) * line;
+    vec sum[4] = { 0 };
+    int64_t k = 0;
+    for (; k + VEC_LANES <= kc; k += VEC_LANES)
+        for (int i = 0; i < 4; i++) sum[i] = fma_lanes(load(x + k), load(at[i] + k), sum[i]);
+    for (int i = 0; i < 4; i++) {
+        real s = 0;
+        for (int j = 0; j < VEC_LANES; j++) s += sum[i][j];
+        for (int64_t j = k; j < kc; j++) s += x[j] * at[i][j];
+        out[i] = s;
+    }
+}

@@ -1,0 +1,72 @@
+/* hf.c - opening a model folder.  The common ways in which one is not there,
+ * or not in the form we read, each get their own words. */
+#include "format/hf.h"
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/str.h"
+
+enum { CONFIG_MAX = 16 << 20 };
+
+/* FOLDER/name, in the arena. */
+static const char *path_in(hf_folder *f, const char *name)
+{
+    return genet__arena_printf(&f->arena, "%s/%s", f->path, name);
+}
+
+static bool has(hf_folder *f, const char *name)
+{
+    const char *path = path_in(f, name);
+    return path && genet__file_exists(path);
+}
+
+static bool missing(hf_folder *f, const char *name, const char *hint, genet_err *err)
+{
+    return genet__err_set(err, GENET_ERR_IO, "%s is not a whole model folder: %s is missing%s", f->path, name, hint);
+}
+
+static bool open_config(hf_folder *f, genet_err *err)
+{
+    const char *path = path_in(f, "config.json");
+    if (!path) return genet__err_memory(err);
+    if (!has(f, "config.json"))
+        return missing(f, "config.json", "; a folder written by genet train or by transformers has it", err);
+    f->config = genet__json_read(path, CONFIG_MAX, err);
+    return f->config && genet__json_string(f->config, "model_type", path, &f->model_type, NULL, err);
+}
+
+static bool open_weights(hf_folder *f, genet_err *err)
+{
+    const char *path = path_in(f, "model.safetensors");
+    if (!path) return genet__err_memory(err);
+    if (has(f, "model.safetensors")) return genet__safetensors_open(&f->weights, path, err);
+    const char *hint = "";
+    if (has(f, "model.safetensors.index.json"))
+        hint = "; its weights are cut into several files, which this version cannot read: save them as one";
+    else if (has(f, "pytorch_model.bin"))
+        hint = "; pytorch_model.bin is a Python pickle, which is never read: save with safe_serialization=True";
+    else if (has(f, "training"))
+        hint = "; the training in it has not saved a model yet";
+    return missing(f, "model.safetensors", hint, err);
+}
+
+bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err *err)
+{
+    *f = (hf_folder){ .path = path };
+    bool ok = genet__file_is_dir(path);
+    if (!ok && genet__file_exists(path))
+        genet__err_set(err, GENET_ERR_IO, "%s is a file; a model is a folder with config.json and model.safetensors",
+                       path);
+    else if (!ok)
+        genet__err_set(err, GENET_ERR_IO, "there is no folder %s", path);
+    ok = ok && open_config(f, err) && (!with_weights || open_weights(f, err));
+    if (!ok) genet__hf_close(f);
+    return ok;
+}
+
+void genet__hf_close(hf_folder *f)
+{
+    json_decref(f->config);
+    genet__safetensors_close(&f->weights);
+    genet__arena_release(&f->arena);
+    *f = (hf_folder){ 0 };
+}

@@ -1,0 +1,19 @@
+/* hf.h - a model folder as Hugging Face lays it out: config.json beside
+ * model.safetensors.  Says in words what is missing; what the config means is
+ * the model's business. */
+#ifndef GENET_FORMAT_HF_H
+#define GENET_FORMAT_HF_H
+#include "format/safetensors.h"
+
+typedef struct hf_folder {
+    const char *path;           /* as given; must outlive this */
+    json_t     *config;         /* an object */
+    const char *model_type;     /* config's, owned by it */
+    safetensors weights;
+    arena       arena;
+} hf_folder;
+
+/* with_weights false: config.json only. */
+bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err *err);
+void genet__hf_close(hf_folder *f);             /* also after a failed open */
+#endif

@@ -1,0 +1,69 @@
+/* safetensors.h - Hugging Face's file of named tensors: eight bytes of header
+ * length (little-endian), a JSON header {"name": {"dtype", "shape",
+ * "data_offsets"}, ..., "__metadata__": {...}}, then the tensors' bytes without
+ * holes (huggingface.co/docs/safetensors, "Format").
+ *
+ * Reading maps the file and copies nothing; every claim of the header is
+ * checked before a pointer is handed out.  Writing streams. */
+#ifndef GENET_FORMAT_SAFETENSORS_H
+#define GENET_FORMAT_SAFETENSORS_H
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/map.h"
+
+typedef struct safetensor {
+    const char *name;
+    const char *type;           /* as the file spells it: "F32", "I64", ... */
+    int     dtype;              /* genet_dtype, or -1: a type genet only carries */
+    int     element_bytes;
+    int     rank;
+    int64_t dim[GENET_MAX_DIM];
+    int64_t numel;
+    const unsigned char *at;    /* row-major, little-endian; alignment is the file's */
+    size_t  size_bytes;         /* numel * element_bytes */
+} safetensor;
+
+typedef struct safetensors {
+    const char *path;           /* for messages */
+    int         n;
+    safetensor *at;             /* in the order of their bytes */
+    json_t     *metadata;       /* object of strings, or NULL */
+    map         index;
+    mapped      file;
+    arena       arena;
+} safetensors;
+
+bool genet__safetensors_open(safetensors *s, const char *path, genet_err *err);
+/* The same from bytes that outlive s. */
+bool genet__safetensors_parse(safetensors *s, const void *bytes, size_t n, const char *where, genet_err *err);
+void genet__safetensors_close(safetensors *s);          /* also after a failed open, and twice */
+const safetensor *genet__safetensors_find(const safetensors *s, const char *name);   /* NULL: absent */
+/* A string of the metadata, or NULL. */
+const char *genet__safetensors_meta(const safetensors *s, const char *key);
+
+/* All elements as float; F32, F64, F16 and BF16 only (false: another type). */
+bool genet__safetensor_to_f32(const safetensor *t, float *out);
+/* Index of the first inf or NaN of a float tensor, or -1. */
+int64_t genet__safetensor_first_nonfinite(const safetensor *t);
+
+typedef struct safetensor_entry {
+    const char *name;
+    genet_dtype dtype;
+    int         rank;
+    int64_t     dim[GENET_MAX_DIM];
+} safetensor_entry;
+
+/* Put bytes [start, start + n) of entry e's data (dense, row-major) into to. */
+typedef bool safetensors_read_fn(void *user, int e, int64_t start, size_t n, void *to, genet_err *err);
+
+typedef struct file_sum { int64_t size_bytes; uint32_t crc; } file_sum;
+
+/* Write entries in the given order, in pieces of at most SAFETENSORS_CHUNK
+ * bytes, atomically.  metadata (an object of strings) and sum (size and CRC-32 of
+ * the file written) may be NULL.  The header is padded so that data begins at a multiple of
+ * 8 bytes. */
+enum { SAFETENSORS_CHUNK = 1 << 20 };
+bool genet__safetensors_write(const char *path, const safetensor_entry *e, int n, const json_t *metadata,
+                              safetensors_read_fn *read, void *user, file_sum *sum, genet_err *err);
+#endif

@@ -1,0 +1,312 @@
+/* graph.c - building: appending tensors, the first error, shapes in words.
+ *
+ * Nothing here computes.  After the first failure every builder returns the
+ * graph's poison tensor, so model code checks nothing line by line. */
+#include "graph/graph.h"
+#include "base/alloc.h"
+#include "base/str.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- shapes ---------------------------------------------------------------- */
+
+int64_t genet__numel(const shape *s)
+{
+    int64_t n = 1;
+    for (int i = 0; i < s->rank; i++) n *= s->dim[i];
+    return n;
+}
+
+bool genet__same_shape(const shape *a, const shape *b)
+{
+    if (a->rank != b->rank) return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
+
+bool genet__is_float(dtype t) { return t == GENET_F32 || t == GENET_F64; }
+
+void genet__dense_strides(const shape *s, int64_t stride[MAX_DIM])
+{
+    int64_t step = 1;
+    for (int i = s->rank - 1; i >= 0; i--) {
+        stride[i] = step;
+        step *= s->dim[i];
+    }
+}
+
+bool genet__is_dense(const tensor *t)
+{
+    int64_t step = 1;
+    for (int i = t->shape.rank - 1; i >= 0; i--) {
+        if (t->shape.dim[i] != 1 && t->stride[i] != step) return false;
+        step *= t->shape.dim[i];
+    }
+    return true;
+}
+
+bool genet__broadcast_shape(const shape *a, const shape *b, shape *out)
+{
+    shape s = { .rank = a->rank > b->rank ? a->rank : b->rank };
+    for (int i = 1; i <= s.rank; i++) {
+        int64_t p = i <= a->rank ? a->dim[a->rank - i] : 1;
+        int64_t q = i <= b->rank ? b->dim[b->rank - i] : 1;
+        if (p != q && p != 1 && q != 1) return false;
+        s.dim[s.rank - i] = p == 1 ? q : p;
+    }
+    *out = s;
+    return true;
+}
+
+tensor *genet__sum_to(tensor *x, const shape *s)
+{
+    if (genet__same_shape(&x->shape, s)) return x;
+    unsigned axes = 0;
+    int lead = x->shape.rank - s->rank;
+    for (int i = 0; i < x->shape.rank; i++)
+        if (i < lead || (s->dim[i - lead] == 1 && x->shape.dim[i] != 1)) axes |= 1u << i;
+    return genet_reshape(genet_sum(x, axes, true), s->rank, s->dim);
+}
+
+const char *genet__shape_text(char out[160], const tensor *t)
+{
+    size_t at = (size_t)snprintf(out, 160, "[");
+    for (int i = 0; i < t->shape.rank; i++)
+        at += (size_t)snprintf(out + at, 160 - at, "%s%lld", i ? "," : "", (long long)t->shape.dim[i]);
+    snprintf(out + at, 160 - at, "]");
+    return out;
+}
+
+/* --- the graph -------------------------------------------------------------- */
+
+static void poison_init(graph *g)
+{
+    g->poison = (tensor){ .graph = g, .op = genet__op_table[OP_input], .id = -1, .root = &g->poison,
+                          .main = &g->poison, .clone = &g->poison, .name = "", .poisoned = true };
+}
+
+genet_graph *genet_graph_new(void)
+{
+    graph *g = genet__alloc(sizeof *g);
+    if (g) poison_init(g);
+    return g;
+}
+
+void genet_graph_free(genet_graph *g)
+{
+    if (!g) return;
+    genet__arena_release(&g->arena);
+    genet__free(g->node);
+    genet__free(g);
+}
+
+const char *genet_graph_error(const genet_graph *g) { return g->failed ? g->error : NULL; }
+int genet_graph_size(const genet_graph *g) { return g->n; }
+
+void genet_scope_push(genet_graph *g, const char *name)
+{
+    size_t n = strlen(g->scope);
+    if (n + strlen(name) + 2 > sizeof g->scope) {
+        genet__fail(&g->poison, "scope %s.%s is longer than %zu characters", g->scope, name, sizeof g->scope);
+        return;
+    }
+    snprintf(g->scope + n, sizeof g->scope - n, "%s%s", n ? "." : "", name);
+}
+
+void genet_scope_pop(genet_graph *g)
+{
+    char *dot = strrchr(g->scope, '.');
+    if (dot) *dot = 0; else g->scope[0] = 0;
+}
+
+void genet__graph_no_memory(graph *g)
+{
+    if (g->failed) return;
+    g->failed = true;
+    g->code = GENET_ERR_MEMORY;
+    snprintf(g->error, sizeof g->error, "out of memory while building the graph");
+}
+
+bool genet__fail(tensor *y, const char *fmt, ...)
+{
+    graph *g = y->graph;
+    y->poisoned = true;
+    if (g->failed) return false;
+    g->failed = true;
+    g->code = GENET_ERR_GRAPH;
+    char text[700];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    const char *where = g->scope;
+    snprintf(g->error, sizeof g->error, "%s%s%.690s%s%.200s", y->id < 0 ? "" : y->op->name, y->id < 0 ? "" : ": ",
+             text, *where ? " in " : "", where);
+    return false;
+}
+
+/* --- tensors ------------------------------------------------------------------ */
+
+static tensor *append(graph *g, const op *o)
+{
+    tensor *t = ARENA_NEW(&g->arena, tensor);
+    if (!t || !GROW(g->node, g->n, g->cap)) {
+        genet__graph_no_memory(g);
+        return NULL;
+    }
+    *t = (tensor){ .graph = g, .op = o, .id = g->n, .root = t, .main = t, .region = g->n_regions + 1, .name = "" };
+    return g->node[g->n++] = t;
+}
+
+graph *genet__graph_of(tensor *const in[], int n)
+{
+    for (int i = 0; i < n; i++)
+        if (in[i]) return in[i]->graph;
+    return NULL;
+}
+
+/* What infer left open: dense strides of fresh results, the storage that a
+ * rewritten state's new value takes. */
+static void settle(tensor *y)
+{
+    if (!(y->op->flags & OPF_VIEW))
+        for (int k = 0; k <= y->op->n_side; k++) {
+            tensor *t = genet__side(y, k);
+            genet__dense_strides(&t->shape, t->stride);
+        }
+    else y->version = y->in[0]->version;
+    int output = 0;
+    for (int k = 0; k < y->n_in; k++) {
+        if (!(y->op->state_in >> k & 1)) continue;
+        tensor *t = genet__side(y, output++), *s = y->in[k];
+        if (!s) continue;
+        t->root = s->root;
+        t->start = s->start;
+        memcpy(t->stride, s->stride, sizeof t->stride);
+        t->version = s->version + 1;
+    }
+}
+
+static bool states_are_states(tensor *y)
+{
+    for (int k = 0; k < y->n_in; k++)
+        if (y->op->state_in >> k & 1 && y->in[k] && !genet__op_is(y->in[k]->root, OP_state))
+            return genet__fail(y, "input %d must be state, or a window on it", k);
+    return true;
+}
+
+static bool shapes_fit(tensor *y)
+{
+    for (int k = 0; k <= y->op->n_side; k++) {
+        const shape *s = &genet__side(y, k)->shape;
+        int64_t n = 1;
+        if (s->rank < 0 || s->rank > MAX_DIM) return genet__fail(y, "more than %d dimensions", MAX_DIM);
+        for (int i = 0; i < s->rank; i++)
+            if (s->dim[i] < 0 || __builtin_mul_overflow(n, s->dim[i] ? s->dim[i] : 1, &n) || n > INT64_MAX / 16)
+                return genet__fail(y, "impossible shape %s", SHAPE_TEXT(genet__side(y, k)));
+    }
+    return true;
+}
+
+tensor *genet__apply(graph *g, op_id id, tensor *const in[], int n_in, const attr *a)
+{
+    const op *o = genet__op_table[id];
+    if (g->failed) return &g->poison;
+    for (int i = 0; i < n_in; i++)
+        if (in[i] && in[i]->poisoned) return &g->poison;
+    tensor *y = append(g, o);
+    if (!y) return &g->poison;
+    for (int k = 1; k <= o->n_side; k++) {
+        tensor *s = append(g, o);
+        if (!s) return &g->poison;
+        s->main = y;
+        s->side = k;
+    }
+    y->in = n_in ? ARENA_ARRAY(&g->arena, tensor *, n_in) : NULL;
+    if (n_in && !y->in) return genet__graph_no_memory(g), &g->poison;
+    for (int i = 0; i < n_in; i++) y->in[i] = in[i];
+    y->n_in = n_in;
+    if (a) y->attr = *a;
+    if (*g->scope) {
+        /* neighbours share one copy of their scope's name */
+        tensor *before = y->id ? g->node[y->id - 1] : NULL;
+        y->name = before && !strcmp(before->name, g->scope) ? before->name : genet__arena_strdup(&g->arena, g->scope);
+        if (!y->name) return genet__graph_no_memory(g), &g->poison;
+    }
+    for (int i = 0; i < n_in; i++)
+        if (in[i] && in[i]->graph != g) return genet__fail(y, "inputs belong to different graphs"), &g->poison;
+    if ((o->n_in >= 0 && o->n_in != n_in) || !o->infer(y) || !shapes_fit(y) || !states_are_states(y)) {
+        genet__fail(y, "impossible inputs");
+        return &g->poison;
+    }
+    settle(y);
+    return y;
+}
+
+bool genet__infer_same(tensor *y)
+{
+    y->shape = y->in[0]->shape;
+    y->dtype = y->in[0]->dtype;
+    return true;
+}
+
+int genet_tensor_rank(const genet_tensor *t) { return t->shape.rank; }
+int64_t genet_tensor_numel(const genet_tensor *t) { return genet__numel(&t->shape); }
+genet_dtype genet_tensor_dtype(const genet_tensor *t) { return t->dtype; }
+const char *genet_tensor_name(const genet_tensor *t) { return t->name; }
+
+int64_t genet_tensor_dim(const genet_tensor *t, int i)
+{
+    if (i < 0) i += t->shape.rank;
+    return i < 0 || i >= t->shape.rank ? 1 : t->shape.dim[i];
+}
+
+genet_tensor *genet_tensor_set_name(genet_tensor *t, const char *name)
+{
+    graph *g = t->graph;
+    if (t->poisoned) return t;
+    char *full = genet__arena_printf(&g->arena, "%s%s%s", g->scope, *g->scope ? "." : "", name);
+    if (full) t->name = full; else genet__graph_no_memory(g);
+    return t;
+}
+
+genet_tensor *genet_side(genet_tensor *y, int k)
+{
+    if (y->poisoned) return y;
+    if (k < 1 || k > y->op->n_side || y->side) {
+        genet__fail(&y->graph->poison, "%s has %d sides, and no side %d", y->op->name, y->op->n_side, k);
+        return &y->graph->poison;
+    }
+    return genet__side(y, k);
+}
+
+void genet__expand(tensor *y, tensor **out)
+{
+    for (int k = 0; k <= MAX_SIDE; k++) out[k] = NULL;
+    y->op->expand(y, out);
+}
+
+char *genet__graph_print(const graph *g)
+{
+    str s = {0};
+    for (int i = 0; i < g->n; i++) {
+        const tensor *t = g->node[i];
+        genet__str_printf(&s, "%4d %-14s %s %s", i, t->op->name, genet_dtype_name(t->dtype), SHAPE_TEXT(t));
+        if (t->side) genet__str_printf(&s, " side %d of %d", t->side, t->main->id);
+        for (int k = 0; k < t->n_in; k++) genet__str_printf(&s, " %d", t->in[k] ? t->in[k]->id : -1);
+        genet__str_printf(&s, " %s\n", t->name);
+    }
+    return s.at;
+}
+
+/* --- types -------------------------------------------------------------------- */
+
+static const struct { const char *name; size_t size; } type_table[GENET_DTYPE_COUNT] = {
+    [GENET_F32] = { "f32", 4 }, [GENET_F64] = { "f64", 8 }, [GENET_BF16] = { "bf16", 2 },
+    [GENET_F16] = { "f16", 2 }, [GENET_I32] = { "i32", 4 }, [GENET_U8] = { "u8", 1 },
+};
+size_t genet_dtype_size(genet_dtype t) { return type_table[t].size; }
+const char *genet_dtype_name(genet_dtype t) { return type_table[t].name; }

@@ -1,0 +1,175 @@
+/* gpt2.c - GPT-2 (Radford et al. 2019): a decoder of pre-norm blocks
+ *
+ *     x = x + attention(ln_1(x))        h = wte[ids] + wpe[position]
+ *     x = x + mlp(ln_2(x))              logits = ln_f(x) wte^T
+ *
+ * with Hugging Face's names and layouts (modeling_gpt2.py) and nanoGPT's
+ * initial values: normal with 0.02, the two projections that end in the
+ * residual stream divided by sqrt(2 n_layer). */
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+#include "base/err.h"
+#include "model/model.h"
+
+typedef struct gpt2 {
+    const char *activation_function;
+    int64_t vocab_size, n_positions, n_embd, n_layer, n_head, n_inner, bos_token_id, eos_token_id;
+    double  resid_pdrop, embd_pdrop, attn_pdrop, layer_norm_epsilon, initializer_range;
+    bool    tie_word_embeddings, scale_attn_weights, scale_attn_by_inverse_layer_idx, reorder_and_upcast_attn;
+    bool    add_cross_attention;
+} gpt2;
+
+#define AT(member) offsetof(gpt2, member)
+static const field config_fields[] = {
+    { "vocab_size",         FIELD_INT,    AT(vocab_size),         "50257", 1, 1 << 24, NULL, 0, "number of different tokens" },
+    { "n_positions",        FIELD_INT,    AT(n_positions),        "1024", 1, 1 << 24, NULL, 0, "longest text, in tokens" },
+    { "n_embd",             FIELD_INT,    AT(n_embd),             "768", 1, 1 << 20, NULL, 0, "width" },
+    { "n_layer",            FIELD_INT,    AT(n_layer),            "12", 1, 10000, NULL, 0, "number of blocks" },
+    { "n_head",             FIELD_INT,    AT(n_head),             "12", 1, 1 << 16, NULL, 0, "attention heads" },
+    { "n_inner",            FIELD_INT,    AT(n_inner),            "-1", -1, 1 << 22, NULL, 0, "width inside the MLP; null: 4 n_embd" },
+    { "activation_function", FIELD_CHOICE, AT(activation_function), "gelu_new", 0, 0, ACTIVATION_CHOICES, 0, "in the MLP" },
+    { "resid_pdrop",        FIELD_DOUBLE, AT(resid_pdrop),        "0.1", 0, 0.999, NULL, 0, "dropout before each residual sum" },
+    { "embd_pdrop",         FIELD_DOUBLE, AT(embd_pdrop),         "0.1", 0, 0.999, NULL, 0, "dropout of the embeddings" },
+    { "attn_pdrop",         FIELD_DOUBLE, AT(attn_pdrop),         "0.1", 0, 0.999, NULL, 0, "dropout of attention weights" },
+    { "layer_norm_epsilon", FIELD_DOUBLE, AT(layer_norm_epsilon), "1e-5", 0, 1, NULL, 0, "added to the variance" },
+    { "initializer_range",  FIELD_DOUBLE, AT(initializer_range),  "0.02", 0, 10, NULL, 0, "standard deviation of new weights" },
+    { "tie_word_embeddings", FIELD_BOOL,  AT(tie_word_embeddings), "true", 0, 0, NULL, 0, "the output uses the table of the input" },
+    { "scale_attn_weights", FIELD_BOOL,   AT(scale_attn_weights), "true", 0, 0, NULL, 0, "scores / sqrt(head size)" },
+    { "scale_attn_by_inverse_layer_idx", FIELD_BOOL, AT(scale_attn_by_inverse_layer_idx), "false", 0, 0, NULL, 0,
+      "and / (layer + 1)" },
+    { "reorder_and_upcast_attn", FIELD_BOOL, AT(reorder_and_upcast_attn), "false", 0, 0, NULL, 0, "means nothing in f32" },
+    { "add_cross_attention", FIELD_BOOL,  AT(add_cross_attention), "false", 0, 0, NULL, 0, "not supported" },
+    { "bos_token_id",       FIELD_INT,    AT(bos_token_id),       "-1", -1, 1 << 24, NULL, 0, "begins a text; null: none" },
+    { "eos_token_id",       FIELD_INT,    AT(eos_token_id),       "-1", -1, 1 << 24, NULL, 0, "ends a text; null: none" },
+};
+static const fields config_table = { "config.json of gpt2", config_fields, sizeof config_fields / sizeof *config_fields };
+
+static const field option_fields[] = {
+    { "n_layer",    FIELD_INT,    AT(n_layer),     "4",   1, 10000, NULL, 0, "number of blocks" },
+    { "n_head",     FIELD_INT,    AT(n_head),      "4",   1, 1 << 16, NULL, 0, "attention heads" },
+    { "n_embd",     FIELD_INT,    AT(n_embd),      "128", 1, 1 << 20, NULL, 0, "width; a multiple of n-head" },
+    { "block_size", FIELD_INT,    AT(n_positions), "64",  1, 1 << 24, NULL, 0, "tokens that the model sees at once" },
+    { "dropout",    FIELD_DOUBLE, AT(resid_pdrop), "0",   0, 0.999, NULL, 0, "of embeddings, attention and residuals" },
+};
+static const fields option_table = { "model gpt2", option_fields, sizeof option_fields / sizeof *option_fields };
+
+static void prepare(void *config)
+{
+    gpt2 *c = config;
+    c->embd_pdrop = c->attn_pdrop = c->resid_pdrop;
+}
+
+static bool check(const void *config, genet_err *err)
+{
+    const gpt2 *c = config;
+    if (c->n_embd % c->n_head)
+        return genet__err_set(err, GENET_ERR_USAGE, "n_embd %lld is not divisible by n_head %lld; %lld would be",
+                              (long long)c->n_embd, (long long)c->n_head,
+                              (long long)((c->n_embd / c->n_head + 1) * c->n_head));
+    if (c->scale_attn_by_inverse_layer_idx || !c->scale_attn_weights || c->add_cross_attention)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s is set to what genet does not do",
+                              c->add_cross_attention ? "add_cross_attention" : !c->scale_attn_weights
+                              ? "scale_attn_weights" : "scale_attn_by_inverse_layer_idx");
+    return true;
+}
+
+/* --- the forward pass ------------------------------------------------------------- */
+
+/* x (..., C) -> (..., out), stored (in, out) as in the original. */
+static tensor *project(net *n, const char *name, tensor *x, int64_t out, double std)
+{
+    linear_options o = { .weight = INIT_OF_NORMAL(std), .bias = INIT_OF_ZEROS, .in_out = true };
+    return linear(n, name, x, out, &o);
+}
+
+static double residual_std(const gpt2 *c) { return c->initializer_range / sqrt(2.0 * (double)c->n_layer); }
+
+/* Keys or values (B, T, H, D) through a cache (B, S, H, D): the whole of it. */
+static tensor *remembered(net *n, const char *name, tensor *x, const model_inputs *in)
+{
+    if (!in->cache_length || x->poisoned) return x;
+    int64_t B = dim_of(x, 0), H = dim_of(x, 2), D = dim_of(x, 3);
+    tensor *cache = genet__net_state(n, name, PARAM_CACHE, GENET_DIMS(B, in->cache_length, H, D));
+    return genet_write_at(cache, x, in->position);
+}
+
+static tensor *attention(net *n, const gpt2 *c, tensor *x, const model_inputs *in)
+{
+    int64_t B = dim_of(x, 0), T = dim_of(x, 1), C = c->n_embd, H = c->n_head, D = C / H;
+    tensor *qkv = project(n, "c_attn", x, 3 * C, c->initializer_range);             /* (B, T, 3C) */
+    tensor *heads = genet_reshape(qkv, GENET_DIMS(B, T, 3 * H, D));
+    tensor *q = genet_slice(heads, 2, 0, H, 1);                                     /* (B, T, H, D) */
+    tensor *k = remembered(n, "cache_k", genet_slice(heads, 2, H, H, 1), in);       /* (B, S, H, D) */
+    tensor *v = remembered(n, "cache_v", genet_slice(heads, 2, 2 * H, H, 1), in);
+    int stream = genet__net_stream(n);
+    bool drop = n->training && n->rng && c->attn_pdrop > 0;
+    genet_attention_options o = { .position = in->position, .causal = true, .rng = drop ? n->rng : NULL,
+                                  .dropout = drop ? c->attn_pdrop : 0, .stream = stream };
+    tensor *y = genet_reshape(genet_attention(q, k, v, &o), GENET_DIMS(B, T, C));
+    return dropout(n, project(n, "c_proj", y, C, residual_std(c)), c->resid_pdrop);
+}
+
+static tensor *mlp(net *n, const gpt2 *c, tensor *x)
+{
+    int64_t inner = c->n_inner > 0 ? c->n_inner : 4 * c->n_embd;
+    tensor *h = project(n, "c_fc", x, inner, c->initializer_range);                 /* (B, T, inner) */
+    h = genet__activation(c->activation_function)(h);
+    return dropout(n, project(n, "c_proj", h, c->n_embd, residual_std(c)), c->resid_pdrop);
+}
+
+static tensor *block(net *n, const gpt2 *c, tensor *x, const model_inputs *in, int64_t layer)
+{
+    net_push(n, "h", layer);
+    tensor *a = layer_norm(n, "ln_1", x, c->layer_norm_epsilon);
+    net_push(n, "attn", -1);
+    x = genet_add(x, attention(n, c, a, in));
+    net_pop(n);
+    tensor *m = layer_norm(n, "ln_2", x, c->layer_norm_epsilon);
+    net_push(n, "mlp", -1);
+    x = genet_add(x, mlp(n, c, m));
+    net_pop(n);
+    net_pop(n);
+    return n->checkpoint ? genet_checkpoint(x) : x;
+}
+
+/* Rows of wpe for the columns of x: (T, C), or (B, T, C) when each row has its
+ * own position. */
+static tensor *positions(net *n, tensor *wpe, const model_inputs *in)
+{
+    int64_t B = dim_of(in->x, 0), T = dim_of(in->x, 1);
+    if (!in->position) return genet_slice(wpe, 0, 0, T, 1);
+    tensor *column = genet_iota(n->graph, GENET_I32, T, 0, 1);
+    return genet_gather(wpe, genet_add(genet_reshape(in->position, GENET_DIMS(B, 1)), column));
+}
+
+static tensor *forward(net *n, const void *config, const model_inputs *in)
+{
+    const gpt2 *c = config;
+    init how = INIT_OF_NORMAL(c->initializer_range);
+    int64_t B = dim_of(in->x, 0), T = dim_of(in->x, 1), C = c->n_embd, V = c->vocab_size;
+    net_push(n, "transformer", -1);
+    tensor *wte = embedding(n, "wte", V, C, how), *wpe = embedding(n, "wpe", c->n_positions, C, how);
+    tensor *x = genet_add(genet_gather(wte, in->x), positions(n, wpe, in));         /* (B, T, C) */
+    x = dropout(n, x, c->embd_pdrop);
+    for (int64_t i = 0; i < c->n_layer; i++) x = block(n, c, x, in, i);
+    if (in->select) {
+        x = genet_gather(genet_reshape(x, GENET_DIMS(B * T, C)), in->select);       /* (B, C) */
+        T = 1;
+    }
+    x = layer_norm(n, "ln_f", x, c->layer_norm_epsilon);
+    net_pop(n);
+    tensor *head = c->tie_word_embeddings ? wte : embedding(n, "lm_head", V, C, how);
+    tensor *logits = genet_matmul(genet_reshape(x, GENET_DIMS(B * T, C)), genet_transpose(head, 0, 1));
+    return genet_tensor_set_name(genet_reshape(logits, GENET_DIMS(B, T, V)), "logits");
+}
+
+/* The causal masks that older files carry along, and the tied copy. */
+static const char *const ignored[] = { ".attn.bias", ".attn.masked_bias", "lm_head.weight", NULL };
+
+const family genet__family_gpt2 = {
+    .name = "gpt2", .architecture = "GPT2LMHeadModel", .task = "lm", .help = "GPT-2, a transformer that writes",
+    .config_bytes = sizeof(gpt2), .config = &config_table, .options = &option_table,
+    .prepare = prepare, .check = check, .forward = forward,
+    .vocab_size = AT(vocab_size), .context = AT(n_positions), .prefix = "transformer.", .ignored = ignored,
+};

@@ -1,0 +1,165 @@
+/* model.c - the list of families, and a model as a folder. */
+#include "model/model.h"
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "format/hf.h"
+#include <string.h>
+
+const family *const genet__families[] = { &genet__family_gpt2, &genet__family_mlp, NULL };
+
+const family *genet__family_find(const char *name)
+{
+    for (const family *const *f = genet__families; *f; f++)
+        if (!strcmp((*f)->name, name)) return *f;
+    return NULL;
+}
+
+/* --- configs -------------------------------------------------------------------- */
+
+void *genet__family_config(const family *f, arena *a, genet_err *err)
+{
+    void *config = genet__arena_alloc(a, f->config_bytes);
+    if (!config) {
+        genet__err_memory(err);
+        return NULL;
+    }
+    if (!genet__fields_defaults(f->config, config, a, err) || !genet__fields_defaults(f->options, config, a, err))
+        return NULL;
+    return config;
+}
+
+/* A field that is null is a field that is not there. */
+static json_t *without_nulls(const json_t *config)
+{
+    json_t *copy = json_object();
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)config, key, value)
+        if (copy && !json_is_null(value)) json_object_set(copy, key, value);
+    return copy;
+}
+
+static bool read_config(const family *f, void *config, const json_t *j, const char *where, arena *a, genet_err *err)
+{
+    json_t *present = without_nulls(j);
+    bool ok = present ? genet__fields_from_json(f->config, config, present, where, a, err) : genet__err_memory(err);
+    json_decref(present);
+    return ok;
+}
+
+/* Hugging Face writes null for "none", where a field here holds -1. */
+static void none_to_null(json_t *config)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(config, key, value)
+        if (json_is_integer(value) && json_integer_value(value) == -1) json_object_set_new(config, key, json_null());
+}
+
+bool genet__model_write_config(const model *m, const char *folder, genet_err *err)
+{
+    json_t *all = json_pack("{s:s, s:[s], s:s}", "model_type", m->family->name, "architectures", m->family->architecture,
+                            "torch_dtype", "float32");
+    json_t *own = genet__fields_to_json(m->family->config, m->config);
+    char *path = genet__path_join(folder, "config.json");
+    if (own) none_to_null(own);
+    bool ok = all && own && path && !json_object_update_missing(all, own);
+    ok = ok ? genet__json_write(path, all, err) : genet__err_memory(err);
+    json_decref(all);
+    json_decref(own);
+    genet__free(path);
+    return ok;
+}
+
+/* --- models --------------------------------------------------------------------- */
+
+model *genet__model_new(const family *f, const void *config, genet_device *d, uint64_t seed, genet_err *err)
+{
+    model *m = genet__alloc(sizeof *m);
+    if (!m) {
+        genet__err_memory(err);
+        return NULL;
+    }
+    m->family = f;
+    m->config = genet__arena_alloc(&m->arena, f->config_bytes);
+    bool ok = m->config || genet__err_memory(err);
+    if (ok && config) memcpy(m->config, config, f->config_bytes);
+    else ok = ok && genet__fields_defaults(f->config, m->config, &m->arena, err);
+    if (ok && (m->params = genet__params_new(d, seed, err))) return m;
+    genet__model_free(m);
+    return NULL;
+}
+
+void genet__model_free(model *m)
+{
+    if (!m) return;
+    genet__params_free(m->params);
+    genet__arena_release(&m->arena);
+    genet__free(m);
+}
+
+/* Build the forward pass once for the least input: the parameters are what it
+ * asks for. */
+bool genet__model_declare(model *m, genet_err *err)
+{
+    const family *f = m->family;
+    TRY(!f->check || f->check(m->config, err));
+    graph *g = genet_graph_new();
+    if (!g) return genet__err_memory(err);
+    net n = { .graph = g, .params = m->params };
+    model_inputs in = {0};
+    if (f->n_input) in.x = genet_input(g, "x", GENET_F32, GENET_DIMS(1, *genet__model_int(m, f->n_input)));
+    else in.x = genet_input(g, "x", GENET_I32, GENET_DIMS(1, 1));
+    f->forward(&n, m->config, &in);
+    bool ok = !g->failed || genet__err_set(err, g->code, "%s", g->error);
+    genet_graph_free(g);
+    return ok;
+}
+
+bool genet__model_load(model *m, const char *folder, genet_err *err)
+{
+    char *path = genet__path_join(folder, "model.safetensors");
+    if (!path) return genet__err_memory(err);
+    weight_names names = { m->family->prefix, m->family->ignored };
+    bool ok = genet__weights_read(m->params, PARAM_WEIGHT | PARAM_BUFFER, path, &names, err);
+    genet__free(path);
+    return ok;
+}
+
+static bool unknown_family(const char *where, const char *name, genet_err *err)
+{
+    str known = {0};
+    for (const family *const *f = genet__families; *f; f++)
+        genet__str_printf(&known, "%s%s", f == genet__families ? "" : ", ", (*f)->name);
+    genet__err_set(err, GENET_ERR_FORMAT, "%s/config.json: model_type is \"%s\"; genet knows %s", where, name,
+                   genet__str(&known));
+    genet__str_release(&known);
+    return false;
+}
+
+static model *open_parts(const hf_folder *f, genet_device *d, genet_err *err)
+{
+    const family *fam = genet__family_find(f->model_type);
+    if (!fam) {
+        unknown_family(f->path, f->model_type, err);
+        return NULL;
+    }
+    model *m = genet__model_new(fam, NULL, d, 0, err);
+    if (m && read_config(fam, m->config, f->config, f->path, &m->arena, err)) return m;
+    genet__model_free(m);
+    return NULL;
+}
+
+model *genet__model_open(const char *folder, genet_device *d, bool weights, genet_err *err)
+{
+    hf_folder f = {0};
+    model *m = genet__hf_open(&f, folder, false, err) ? open_parts(&f, d, err) : NULL;
+    genet__hf_close(&f);
+    if (!m) return NULL;
+    bool ok = genet__model_declare(m, err) || genet__err_prefix(err, "%s: ", folder);
+    if (ok && weights) ok = genet__params_place(m->params, err) && genet__model_load(m, folder, err);
+    if (ok) return m;
+    genet__model_free(m);
+    return NULL;
+}

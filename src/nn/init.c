@@ -1,0 +1,83 @@
+/* init.c - initial values.
+ *
+ * Element i of a tensor is a function of (seed, hash of its name, i), so a
+ * weight begins the same whatever else the model holds, on any device and
+ * with any number of threads.  Drawn in double, rounded once. */
+#include "nn/params.h"
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include <math.h>
+
+enum { CHUNK = 1 << 16 };      /* elements made at a time */
+
+/* Half the width of the uniform interval. */
+static double uniform_bound(const init *how)
+{
+    double in = (double)how->fan_in, out = (double)how->fan_out;
+    if (how->kind == INIT_XAVIER)  return in + out > 0 ? how->a * sqrt(6 / (in + out)) : 0;
+    if (how->kind == INIT_KAIMING) return in > 0 ? how->a * sqrt(3 / in) : 0;
+    return how->a;
+}
+
+static double value_at(const init *how, uint64_t seed, uint32_t stream, uint64_t i, double bound)
+{
+    switch (how->kind) {
+    case INIT_ONES:   return 1;
+    case INIT_NORMAL: return how->a * genet__rng_normal(seed, stream, 0, i);
+    case INIT_UNIFORM: case INIT_XAVIER: case INIT_KAIMING:
+        return bound * (2 * genet__rng_uniform(seed, stream, 0, i) - 1);
+    default:          return 0;
+    }
+}
+
+static bool is_constant(const init *how) { return how->kind <= INIT_ONES; }
+
+static void fill_one(const params *p, param *w, double *wide, float *narrow)
+{
+    uint32_t stream = genet__rng_stream(w->name);
+    double bound = uniform_bound(&w->init);
+    int64_t n = genet__numel(&w->shape);
+    size_t size = genet_dtype_size(w->dtype);
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        int64_t count = n - start < CHUNK ? n - start : CHUNK;
+        for (int64_t i = 0; i < count && !(is_constant(&w->init) && start); i++) {
+            wide[i] = value_at(&w->init, p->seed, stream, (uint64_t)(start + i), bound);
+            narrow[i] = (float)wide[i];
+        }
+        const void *from = w->dtype == GENET_F64 ? (const void *)wide : narrow;
+        genet_device_write(p->device, (char *)w->address + (size_t)start * size, from, (size_t)count * size);
+    }
+    w->filled = true;
+}
+
+/* Tensors that are not f32 or f64 begin as zeros, whatever they ask for. */
+static void clear(const params *p, param *w, void *zeros, size_t n_zeros)
+{
+    for (size_t at = 0; at < w->size_bytes; at += n_zeros) {
+        size_t n = w->size_bytes - at < n_zeros ? w->size_bytes - at : n_zeros;
+        genet_device_write(p->device, (char *)w->address + at, zeros, n);
+    }
+    w->filled = true;
+}
+
+static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
+{
+    double *wide = genet__alloc(CHUNK * sizeof *wide);
+    float *narrow = genet__alloc(CHUNK * sizeof *narrow);
+    void *zeros = genet__alloc(CHUNK);
+    bool ok = wide && narrow && zeros;
+    for (int i = 0; ok && i < p->n; i++) {
+        param *w = p->at[i];
+        if (!w->address || !(w->kind & kinds) || (w->filled && !again)) continue;
+        if (genet__is_float(w->dtype)) fill_one(p, w, wide, narrow);
+        else clear(p, w, zeros, CHUNK);
+    }
+    genet__free(wide);
+    genet__free(narrow);
+    genet__free(zeros);
+    return ok || genet__err_memory(err);
+}
+
+bool genet__params_fill(params *p, genet_err *err) { return fill(p, ~0u, false, err); }
+bool genet__params_reset(params *p, unsigned kinds, genet_err *err) { return fill(p, kinds, true, err); }

@@ -1,0 +1,120 @@
+/* layers.c - the layers that models are made of, each a few lines over ops. */
+#include "nn/net.h"
+#include <stdio.h>
+#include <string.h>
+
+/* --- scopes and parameters ----------------------------------------------------- */
+
+void genet__net_push(net *n, const char *name, int64_t index)
+{
+    if (n->depth == NET_MAX_DEPTH) {
+        genet__fail(&n->graph->poison, "scopes are nested more than %d deep", NET_MAX_DEPTH);
+        return;
+    }
+    char full[160];
+    if (index < 0) snprintf(full, sizeof full, "%s", name);
+    else snprintf(full, sizeof full, "%s.%lld", name, (long long)index);
+    n->scope_length[n->depth++] = strlen(n->graph->scope);
+    genet_scope_push(n->graph, full);
+}
+
+void genet__net_pop(net *n)
+{
+    if (!n->depth) return;
+    size_t before = n->scope_length[--n->depth];
+    while (strlen(n->graph->scope) > before) genet_scope_pop(n->graph);
+}
+
+tensor *genet__net_weight(net *n, const char *name, int rank, const int64_t *dim, init how)
+{
+    return genet__params_tensor(n->params, n->graph, name, PARAM_WEIGHT, GENET_F32, rank, dim, how);
+}
+
+tensor *genet__net_state(net *n, const char *name, param_kind kind, int rank, const int64_t *dim)
+{
+    return genet__params_tensor(n->params, n->graph, name, kind, GENET_F32, rank, dim, INIT_OF_ZEROS);
+}
+
+int genet__net_stream(net *n) { return n->n_stream++; }
+
+/* --- layers --------------------------------------------------------------------- */
+
+/* torch.nn.Linear.reset_parameters: kaiming_uniform_ with a = sqrt(5), which
+ * is uniform within 1/sqrt(in), for weight and bias alike. */
+static init or_default(init asked, int64_t in)
+{
+    if (asked.kind != INIT_DEFAULT) return asked;
+    return (init){ INIT_KAIMING, 0.57735026918962576 /* sqrt(1/3) */, in, 0 };
+}
+
+tensor *genet__linear(net *n, const char *name, tensor *x, int64_t out, const linear_options *o)
+{
+    static const linear_options none;
+    if (!o) o = &none;
+    if (x->poisoned) return x;
+    if (!x->shape.rank) {
+        genet__fail(&n->graph->poison, "linear %s: x is a scalar; it needs a last dimension", name);
+        return &n->graph->poison;
+    }
+    int64_t in = dim_of(x, -1);
+    init how = or_default(o->weight, in);
+    if (how.kind == INIT_XAVIER || how.kind == INIT_KAIMING) how.fan_in = in, how.fan_out = out;
+    net_push(n, name, -1);
+    tensor *w = o->in_out ? genet__net_weight(n, "weight", GENET_DIMS(in, out), how)
+                          : genet_transpose(genet__net_weight(n, "weight", GENET_DIMS(out, in), how), 0, 1);
+    /* One row of many: all leading dimensions of x are rows of one product. */
+    tensor *rows = genet_reshape(x, GENET_DIMS(-1, in));
+    tensor *y = genet_matmul(rows, w);                                  /* (rows, out) */
+    if (!o->no_bias)
+        y = genet_add(y, genet__net_weight(n, "bias", GENET_DIMS(out), or_default(o->bias, in)));
+    net_pop(n);
+    int64_t dim[MAX_DIM];
+    memcpy(dim, x->shape.dim, sizeof dim);
+    dim[x->shape.rank - 1] = out;
+    return genet_reshape(y, x->shape.rank, dim);
+}
+
+tensor *genet__layer_norm(net *n, const char *name, tensor *x, double eps)
+{
+    if (x->poisoned) return x;
+    int64_t width = dim_of(x, -1);
+    net_push(n, name, -1);
+    tensor *w = genet__net_weight(n, "weight", GENET_DIMS(width), INIT_OF_ONES);
+    tensor *b = genet__net_weight(n, "bias", GENET_DIMS(width), INIT_OF_ZEROS);
+    tensor *y = genet_layer_norm(x, w, b, eps);
+    net_pop(n);
+    return y;
+}
+
+tensor *genet__embedding(net *n, const char *name, int64_t rows, int64_t width, init weight)
+{
+    net_push(n, name, -1);
+    tensor *w = genet__net_weight(n, "weight", GENET_DIMS(rows, width), weight);
+    net_pop(n);
+    return w;
+}
+
+tensor *genet__dropout(net *n, tensor *x, double p)
+{
+    int stream = genet__net_stream(n);      /* the same numbers whether dropout is on or off */
+    return n->training && n->rng && p > 0 ? genet_dropout(x, n->rng, stream, p) : x;
+}
+
+/* --- activations ------------------------------------------------------------------ */
+
+static tensor *identity(tensor *x) { return x; }
+static tensor *leaky_relu(tensor *x) { return genet_leaky_relu(x, 0.01); }
+static tensor *elu(tensor *x) { return genet_elu(x, 1.0); }
+
+activation_fn *genet__activation(const char *name)
+{
+    static const struct { const char *name; activation_fn *fn; } table[] = {
+        { "relu", genet_relu }, { "gelu", genet_gelu }, { "gelu_new", genet_gelu_tanh },
+        { "gelu_pytorch_tanh", genet_gelu_tanh }, { "tanh", genet_tanh }, { "sigmoid", genet_sigmoid },
+        { "silu", genet_silu }, { "swish", genet_silu }, { "leaky_relu", leaky_relu }, { "elu", elu },
+        { "softplus", genet_softplus }, { "identity", identity },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (!strcmp(table[i].name, name)) return table[i].fn;
+    return NULL;
+}

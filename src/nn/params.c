@@ -1,0 +1,179 @@
+/* params.c - declaring, placing, binding and copying named tensors.
+ *
+ * Declaration order is the order of everything: of memory, of the flat
+ * gradient, of the file.  Blocks of device memory never move, so an address
+ * stays good for as long as the params live. */
+#include "nn/params.h"
+#include "base/alloc.h"
+#include "base/err.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { PLACE_ALIGN = 64 };
+
+params *genet__params_new(genet_device *d, uint64_t seed, genet_err *err)
+{
+    params *p = genet__alloc(sizeof *p);
+    if (!p) {
+        genet__err_memory(err);
+        return NULL;
+    }
+    p->device = d;
+    p->seed = seed;
+    return p;
+}
+
+void genet__params_free(params *p)
+{
+    if (!p) return;
+    for (int i = 0; i < p->n_block; i++)
+        genet_device_release(p->device, p->block[i].address, p->block[i].size_bytes);
+    genet__free(p->block);
+    genet__free(p->at);
+    genet__map_release(&p->by_name);
+    genet__arena_release(&p->arena);
+    genet__free(p);
+}
+
+param *genet__params_find(const params *p, const char *name)
+{
+    int64_t *i = genet__map_get(&p->by_name, name);
+    return i ? p->at[*i] : NULL;
+}
+
+/* --- declaring ----------------------------------------------------------------- */
+
+static param *declare(params *p, const tensor *t, const char *name, param_kind kind, init how)
+{
+    param *w = ARENA_NEW(&p->arena, param);
+    char *copy = genet__arena_strdup(&p->arena, name);
+    if (!w || !copy || !GROW(p->at, p->n, p->cap) || !genet__map_set(&p->by_name, copy, p->n)) return NULL;
+    *w = (param){ .name = copy, .kind = kind, .dtype = t->dtype, .shape = t->shape, .init = how,
+                  .size_bytes = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype) };
+    return p->at[p->n++] = w;
+}
+
+/* The node that already stands for this name, or NULL. */
+static tensor *node_of(const graph *g, const char *name)
+{
+    for (int i = 0; i < g->n; i++)
+        if (genet__op_is(g->node[i], OP_state) && !strcmp(g->node[i]->name, name)) return g->node[i];
+    return NULL;
+}
+
+tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
+                             int rank, const int64_t *dim, init how)
+{
+    char full[sizeof g->scope + 200];
+    int n = snprintf(full, sizeof full, "%s%s%s", g->scope, *g->scope ? "." : "", name);
+    if (n < 0 || (size_t)n >= sizeof full) {
+        genet__fail(&g->poison, "the name %.60s... is longer than %zu characters", name, sizeof full);
+        return &g->poison;
+    }
+    tensor *t = node_of(g, full);
+    bool fresh = !t;
+    if (fresh) t = genet_state(g, name, type, rank, dim);
+    if (t->poisoned) return t;
+    param *w = genet__params_find(p, full);
+    if (!w && !(w = declare(p, t, full, kind, how))) {
+        genet__fail(&g->poison, "out of memory");
+        return &g->poison;
+    }
+    shape asked = { .rank = rank };
+    memcpy(asked.dim, dim, (size_t)rank * sizeof *dim);
+    if (w->dtype != type || !genet__same_shape(&w->shape, &asked)) {
+        tensor was = { .shape = w->shape }, now = { .shape = asked };
+        genet__fail(&g->poison, "%s is %s %s, and is asked for as %s %s", full, genet_dtype_name(w->dtype),
+                    SHAPE_TEXT(&was), genet_dtype_name(type), SHAPE_TEXT(&now));
+        return &g->poison;
+    }
+    return t;
+}
+
+/* --- memory -------------------------------------------------------------------- */
+
+static size_t aligned(size_t n) { return (n + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN; }
+
+bool genet__params_place(params *p, genet_err *err)
+{
+    size_t total = 0;
+    for (int i = 0; i < p->n; i++)
+        if (!p->at[i]->address) total += aligned(p->at[i]->size_bytes);
+    if (!total) total = PLACE_ALIGN;        /* an empty tensor, too, has an address */
+    if (!GROW(p->block, p->n_block, p->cap_block)) return genet__err_memory(err);
+    char *at = genet_device_alloc(p->device, total, err);
+    if (!at) return false;
+    p->block[p->n_block].address = at;
+    p->block[p->n_block++].size_bytes = total;
+    for (int i = 0; i < p->n; i++) {
+        if (p->at[i]->address) continue;
+        p->at[i]->address = at;
+        at += aligned(p->at[i]->size_bytes);
+    }
+    return true;
+}
+
+bool genet__params_bind(params *p, const graph *g, genet_plan *plan, genet_err *err)
+{
+    for (int i = 0; i < g->n; i++) {
+        tensor *t = g->node[i];
+        if (!genet__op_is(t, OP_state)) continue;
+        param *w = genet__params_find(p, t->name);
+        if (!w || !w->address)
+            return genet__err_set(err, GENET_ERR_USAGE, "%s has no memory yet", t->name);
+        TRY(genet_plan_bind(plan, t, w->address, err));
+    }
+    return true;
+}
+
+static bool right_size(const param *w, size_t size_bytes, genet_err *err)
+{
+    if (!w->address) return genet__err_set(err, GENET_ERR_USAGE, "%s has no memory yet", w->name);
+    if (size_bytes == w->size_bytes) return true;
+    return genet__err_set(err, GENET_ERR_USAGE, "%s holds %zu bytes, not %zu", w->name, w->size_bytes, size_bytes);
+}
+
+bool genet__params_write(params *p, param *w, const void *from, size_t size_bytes, genet_err *err)
+{
+    TRY(right_size(w, size_bytes, err));
+    genet_device_write(p->device, w->address, from, size_bytes);
+    w->filled = true;
+    return true;
+}
+
+bool genet__params_read(const params *p, const param *w, void *to, size_t size_bytes, genet_err *err)
+{
+    TRY(right_size(w, size_bytes, err));
+    genet_device_read(p->device, w->address, to, size_bytes);
+    return true;
+}
+
+/* --- groups -------------------------------------------------------------------- */
+
+int genet__params_freeze(params *p, const char *prefix, bool frozen)
+{
+    int n = 0;
+    for (int i = 0; i < p->n; i++) {
+        param *w = p->at[i];
+        if (w->kind != PARAM_WEIGHT || strncmp(w->name, prefix, strlen(prefix))) continue;
+        w->frozen = frozen;
+        n++;
+    }
+    return n;
+}
+
+int64_t genet__params_numel(const params *p, unsigned kinds)
+{
+    int64_t n = 0;
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i]->kind & kinds) n += genet__numel(&p->at[i]->shape);
+    return n;
+}
+
+size_t genet__params_bytes(const params *p, unsigned kinds)
+{
+    size_t n = 0;
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i]->kind & kinds) n += aligned(p->at[i]->size_bytes);
+    return n;
+}

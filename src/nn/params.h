@@ -1,0 +1,86 @@
+/* params.h - params: named tensors that outlive a run, on one device: weights,
+ * running statistics, optimiser state, caches.
+ *
+ * A graph asks for a tensor by name where it uses it; the first graph that
+ * does declares it, every later one must ask for the same shape and type.
+ * Memory comes afterwards, in one piece for all that was declared since the
+ * last time.  Nobody above this floor sees an address. */
+#ifndef GENET_NN_PARAMS_H
+#define GENET_NN_PARAMS_H
+#include "base/arena.h"
+#include "base/map.h"
+#include "graph/graph.h"
+
+typedef enum param_kind {
+    PARAM_WEIGHT    = 1,    /* learned; saved with the model */
+    PARAM_BUFFER    = 2,    /* carried along, not learned; saved with the model */
+    PARAM_OPTIMISER = 4,    /* moments; saved by a training run only */
+    PARAM_CACHE     = 8     /* outlives a run, never saved: keys and values, summed gradients */
+} param_kind;
+
+/* How a fresh tensor begins.  Draws are counters (seed, hash of the name,
+ * index): independent of order and threads. */
+typedef enum init_kind {
+    INIT_DEFAULT,           /* what the layer does by default; else zeros */
+    INIT_ZEROS, INIT_ONES,
+    INIT_NORMAL,            /* mean 0, standard deviation a */
+    INIT_UNIFORM,           /* in [-a, a) */
+    INIT_XAVIER,            /* uniform, a * sqrt(6 / (fan_in + fan_out)); Glorot & Bengio 2010 */
+    INIT_KAIMING            /* uniform, a * sqrt(3 / fan_in); He et al. 2015, arXiv 1502.01852 */
+} init_kind;
+typedef struct init { init_kind kind; double a; int64_t fan_in, fan_out; } init;
+#define INIT_OF_ZEROS   ((init){ INIT_ZEROS, 0, 0, 0 })
+#define INIT_OF_ONES    ((init){ INIT_ONES, 0, 0, 0 })
+#define INIT_OF_NORMAL(std) ((init){ INIT_NORMAL, std, 0, 0 })
+
+typedef struct param {
+    const char *name;
+    param_kind  kind;
+    dtype       dtype;
+    shape       shape;
+    init        init;
+    bool        frozen;             /* a weight that is not to be trained */
+    bool        filled;             /* has been given values */
+    void       *address;            /* on the device; NULL until placed */
+    size_t      size_bytes;
+} param;
+
+typedef struct params {
+    arena         arena;
+    genet_device *device;
+    uint64_t      seed;
+    param       **at;               /* in order of declaration */
+    int           n, cap;
+    map           by_name;
+    struct params_block { void *address; size_t size_bytes; } *block;
+    int           n_block, cap_block;
+} params;
+
+/* NULL when out of memory.  The device must outlive it. */
+params *genet__params_new(genet_device *d, uint64_t seed, genet_err *err);
+void    genet__params_free(params *p);
+
+/* The state tensor NAME (in g's scope), declared now if it is new; one node a
+ * graph.  Another shape or type than before poisons the graph. */
+tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
+                             int rank, const int64_t *dim, init how);
+/* Memory for all that has none yet. */
+bool genet__params_place(params *p, genet_err *err);
+/* Initial values for all that has none yet. */
+bool genet__params_fill(params *p, genet_err *err);
+/* Bind every state tensor of g that plan p runs on. */
+bool genet__params_bind(params *p, const graph *g, genet_plan *plan, genet_err *err);
+
+param *genet__params_find(const params *p, const char *name);
+/* size_bytes is checked against the param's. */
+bool genet__params_write(params *p, param *w, const void *from, size_t size_bytes, genet_err *err);
+bool genet__params_read(const params *p, const param *w, void *to, size_t size_bytes, genet_err *err);
+/* Back to zeros or to the initial values: all of these kinds (mask). */
+bool genet__params_reset(params *p, unsigned kinds, genet_err *err);
+
+/* Freeze (or thaw) the weights whose names begin with prefix; how many. */
+int     genet__params_freeze(params *p, const char *prefix, bool frozen);
+/* Elements and bytes of these kinds (mask), placed or not. */
+int64_t genet__params_numel(const params *p, unsigned kinds);
+size_t  genet__params_bytes(const params *p, unsigned kinds);
+#endif

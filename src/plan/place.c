@@ -1,0 +1,267 @@
+/* place.c - which tensors need memory, from when to when, and where.
+ *
+ * Lives are counted in steps.  Three ways of sharing come before placement:
+ * a group's result takes over an input that dies there; a product accumulates
+ * in the place of its epilogue's result; the parts of a concatenation are
+ * computed where they will lie.  Then blocks are placed largest first, each at
+ * the lowest offset free over its whole life. */
+#include "base/alloc.h"
+#include "base/err.h"
+#include "plan/plan.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_ALIGN = 64 };
+
+static int64_t aligned(int64_t n) { return (n + BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN; }
+static int64_t size_of(const tensor *t) { return genet__numel(&t->shape) * (int64_t)genet_dtype_size(t->dtype); }
+
+static int block_new(genet_plan *p, int64_t size, int birth, int death)
+{
+    if (!genet__grow(&p->block, &p->cap_block, p->n_block + 1, sizeof *p->block)) return -1;
+    p->block[p->n_block] = (block){ .size_bytes = size, .birth = birth, .death = death, .parent = -1 };
+    return p->n_block++;
+}
+
+/* --- lives -------------------------------------------------------------------------- */
+
+/* Step s reads or writes t: its root's block lives then. */
+static bool touch(genet_plan *p, const tensor *t, int s)
+{
+    const tensor *r = t->root;
+    if (!genet__plan_in_workspace(t)) return true;
+    int *b = &p->block_of[r->id];
+    if (*b < 0) {
+        bool leaf = r->op->flags & OPF_LEAF;
+        *b = block_new(p, size_of(r), leaf ? -1 : s, s);
+        if (*b < 0) return false;
+        p->block[*b].fixed = leaf;
+    }
+    if (s > p->block[*b].death) p->block[*b].death = s;
+    return true;
+}
+
+static bool lives(genet_plan *p)
+{
+    for (int s = 0; s < p->n_step; s++) {
+        for (int k = 0; k < p->launch[s].n_arg; k++)
+            if (p->arg[s][k] && !touch(p, p->arg[s][k], s)) return false;
+        launch *l = &p->launch[s];
+        l->shared_bytes = l->kernel->shared ? l->kernel->shared(l) : 0;
+        p->scratch[s] = l->shared_bytes ? block_new(p, (int64_t)l->shared_bytes, s, s) : -1;
+        if (l->shared_bytes && p->scratch[s] < 0) return false;
+    }
+    /* outputs that no step makes (an input, a constant's view) have a place too */
+    for (int i = 0; i < p->n_output; i++)
+        if (!touch(p, p->output[i], p->n_step)) return false;
+    for (int i = 0; i < p->graph->n; i++) {
+        const tensor *t = p->graph->node[i];
+        if (genet__op_is(t, OP_input) && !touch(p, t, -1)) return false;
+    }
+    return true;
+}
+
+/* --- sharing -------------------------------------------------------------------------- */
+
+static int first_write(const ew_program *e, int arg)
+{
+    for (int i = 0; i < e->n_instr; i++)
+        if (e->reg[e->instr[i].y].kind == EW_ARG && e->reg[e->instr[i].y].arg == arg) return i;
+    return -1;
+}
+
+static int last_read(const ew_program *e, int arg)
+{
+    int last = -1;
+    for (int i = 0; i < e->n_instr; i++)
+        for (int k = 0; k < 3; k++) {
+            int r = k == 0 ? e->instr[i].a : k == 1 ? e->instr[i].b : e->instr[i].c;
+            if (r >= 0 && e->reg[r].kind == EW_ARG && e->reg[r].arg == arg) last = i;
+        }
+    return last;
+}
+
+static bool alone_in_block(const genet_plan *p, const tensor *t)
+{
+    return genet__plan_in_workspace(t) && p->block_of[t->root->id] >= 0 && p->block[p->block_of[t->root->id]].parent < 0;
+}
+
+/* Result argument o of step s may be written over argument x. */
+static bool can_take_over(const genet_plan *p, int s, int o, int x)
+{
+    const launch *l = &p->launch[s];
+    const tensor *to = p->arg[s][o], *from = p->arg[s][x];
+    if (!alone_in_block(p, to) || !alone_in_block(p, from) || to->root == from->root) return false;
+    const block *bt = &p->block[p->block_of[to->root->id]], *bf = &p->block[p->block_of[from->root->id]];
+    if (bt == bf || bf->fixed || bf->death != s || bt->birth != s || bt->size_bytes != bf->size_bytes) return false;
+    if (to->dtype != from->dtype || !genet__plan_whole(from)) return false;
+    /* every operand that shows this storage must be read before it is written, at the same places */
+    for (int k = 0; k < l->n_arg; k++) {
+        const tensor *t = p->arg[s][k];
+        if (!t || !genet__plan_in_workspace(t) || p->block_of[t->root->id] != p->block_of[from->root->id]) continue;
+        if (k < l->n_out + l->n_in) return false;       /* the op with a kernel reads it throughout */
+        if (!genet__plan_whole(t) || last_read(l->program, k) > first_write(l->program, o)) return false;
+        for (int i = 0; i < l->arg[k].rank; i++)
+            if (l->arg[k].stride[i] == 0 && l->arg[k].dim[i] > 1) return false;
+    }
+    return true;
+}
+
+static void take_over(genet_plan *p, const tensor *to, const tensor *from)
+{
+    int b = p->block_of[from->root->id], gone = p->block_of[to->root->id];
+    if (p->block[gone].death > p->block[b].death) p->block[b].death = p->block[gone].death;
+    if (p->block[gone].birth < p->block[b].birth) p->block[b].birth = p->block[gone].birth;
+    p->block[gone].size_bytes = 0;
+    p->block_of[to->root->id] = b;
+}
+
+/* A product nobody else reads accumulates in the place of an epilogue result. */
+static int share_product(genet_plan *p, int s)
+{
+    const launch *l = &p->launch[s];
+    tensor *c = p->step[s].head;
+    if (p->stored[c->id]) return -1;
+    for (int o = l->n_out + l->n_in; o < l->n_arg; o++) {
+        const tensor *t = p->arg[s][o];
+        int write = first_write(l->program, o);
+        if (write < 0 || t->dtype != c->dtype || !alone_in_block(p, t) || t->op->flags & OPF_EFFECT) continue;
+        if (last_read(l->program, 0) > write) continue;
+        block *bt = &p->block[p->block_of[t->root->id]];
+        if (bt->birth != s || bt->size_bytes != size_of(c)) continue;
+        take_over(p, t, c);
+        return o;
+    }
+    return -1;
+}
+
+static void share_in_place(genet_plan *p, int s)
+{
+    const launch *l = &p->launch[s];
+    int with_product = p->step[s].head ? share_product(p, s) : -1;
+    for (int o = l->n_out + l->n_in; o < l->n_arg; o++) {
+        if (o == with_product || first_write(l->program, o) < 0) continue;
+        for (int x = l->n_out + l->n_in; x < l->n_arg; x++)
+            if (x != o && first_write(l->program, x) < 0 && can_take_over(p, s, o, x)) {
+                take_over(p, p->arg[s][o], p->arg[s][x]);
+                break;
+            }
+    }
+}
+
+/* Parts of a concatenation along the outermost extent are computed in place. */
+static void share_concat(genet_plan *p, int s)
+{
+    tensor *y = p->step[s].head;
+    if (!genet__op_is(y, OP_concat)) return;
+    for (int i = 0; i < y->attr.i[0]; i++)
+        if (y->shape.dim[i] != 1) return;
+    int whole = p->block_of[y->id];
+    int64_t offset = 0;
+    for (int k = 0; k < y->n_in; k++) {
+        tensor *x = y->in[k];
+        int64_t at = offset;
+        offset += size_of(x);
+        if (!alone_in_block(p, x) || !genet__plan_whole(x)) continue;
+        int part = p->block_of[x->root->id];
+        block *b = &p->block[part], *w = &p->block[whole];
+        if (part == whole || b->fixed || b->size_bytes != size_of(x) || b->size_bytes == 0) continue;
+        w->fixed = true;            /* its parts may be read beside it */
+        b->parent = whole;
+        b->parent_offset = at;
+        if (b->birth < w->birth) w->birth = b->birth;
+        if (b->death > w->death) w->death = b->death;
+    }
+}
+
+/* --- offsets ---------------------------------------------------------------------------- */
+
+typedef struct placed { int64_t size, offset; int birth, death, block; } placed;
+
+static int by_size(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    if (x->size != y->size) return x->size < y->size ? 1 : -1;
+    return (x->block > y->block) - (x->block < y->block);
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const placed *x = *(placed *const *)a, *y = *(placed *const *)b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* The lowest gap between the placed ones whose lives meet x's. */
+static int64_t lowest_gap(const placed *x, placed *all, int n, placed **near)
+{
+    int m = 0;
+    for (int i = 0; i < n; i++)
+        if (all[i].birth <= x->death && x->birth <= all[i].death) near[m++] = &all[i];
+    qsort(near, (size_t)m, sizeof *near, by_offset);
+    int64_t at = 0;
+    for (int i = 0; i < m; i++) {
+        if (near[i]->offset - at >= x->size) break;
+        int64_t end = near[i]->offset + near[i]->size;
+        if (end > at) at = end;
+    }
+    return at;
+}
+
+static bool offsets(genet_plan *p)
+{
+    placed *all = genet__alloc_array((size_t)p->n_block + 1, sizeof *all);
+    placed **near = genet__alloc_array((size_t)p->n_block + 1, sizeof *near);
+    int n = 0;
+    int64_t top = 0;
+    for (int i = 0; all && near && i < p->n_block; i++) {
+        block *b = &p->block[i];
+        if (b->parent < 0 && b->size_bytes > 0) all[n++] = (placed){ aligned(b->size_bytes), 0, b->birth, b->death, i };
+    }
+    if (n) qsort(all, (size_t)n, sizeof *all, by_size);
+    for (int i = 0; i < n; i++) {
+        all[i].offset = lowest_gap(&all[i], all, i, near);
+        p->block[all[i].block].offset = all[i].offset;
+        if (all[i].offset + all[i].size > top) top = all[i].offset + all[i].size;
+    }
+    for (int i = 0; i < p->n_block; i++) {
+        if (p->block[i].parent < 0) continue;
+        int64_t at = 0;
+        int q = i;
+        for (; p->block[q].parent >= 0; q = p->block[q].parent) at += p->block[q].parent_offset;
+        p->block[i].offset = p->block[q].offset + at;
+    }
+    p->info.workspace_bytes = (size_t)top;
+    bool ok = all && near;
+    genet__free(all);
+    genet__free(near);
+    return ok;
+}
+
+static void bounds(genet_plan *p)
+{
+    for (int s = -1; s <= p->n_step; s++) {
+        int64_t live = 0;
+        for (int i = 0; i < p->n_block; i++) {
+            const block *b = &p->block[i];
+            if (b->parent < 0 && b->birth <= s && s <= b->death) live += aligned(b->size_bytes);
+        }
+        if ((size_t)live > p->info.lower_bound_bytes) p->info.lower_bound_bytes = (size_t)live;
+    }
+}
+
+bool genet__plan_place(genet_plan *p, genet_err *err)
+{
+    p->block_of = ARENA_ARRAY(&p->arena, int, p->graph->n + 1);
+    p->scratch = ARENA_ARRAY(&p->arena, int, p->n_step + 1);
+    if (!p->block_of || !p->scratch) return genet__err_memory(err);
+    for (int i = 0; i < p->graph->n; i++) p->block_of[i] = -1;
+    if (!lives(p)) return genet__err_memory(err);
+    for (int i = 0; i < p->n_block; i++) p->info.naive_bytes += (size_t)aligned(p->block[i].size_bytes);
+    for (int s = 0; s < p->n_step; s++) {
+        if (p->launch[s].program) share_in_place(p, s);
+        if (p->step[s].head) share_concat(p, s);
+    }
+    if (!offsets(p)) return genet__err_memory(err);
+    bounds(p);
+    return true;
+}

@@ -1,0 +1,294 @@
+/* run.c - a compiled plan as its users see it: binding, writing, running,
+ * reading, describing.  Running resolves addresses when the workspace or a
+ * binding changed, and otherwise only walks the launches. */
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "plan/plan.h"
+#include <string.h>
+
+struct genet_workspace { genet_device *device; char *base; size_t size_bytes; };
+
+/* --- the workspace ---------------------------------------------------------------- */
+
+genet_workspace *genet_workspace_new(genet_device *d)
+{
+    genet_workspace *w = genet__alloc(sizeof *w);
+    if (w) w->device = d;
+    return w;
+}
+
+void genet_workspace_free(genet_workspace *w)
+{
+    if (!w) return;
+    w->device->release(w->device, w->base, w->size_bytes);
+    genet__free(w);
+}
+
+static bool workspace_reserve(genet_workspace *w, size_t size_bytes, genet_err *err)
+{
+    if (w->base && w->size_bytes >= size_bytes) return true;
+    char *base = w->device->alloc(w->device, size_bytes, err);
+    if (!base) return false;
+    w->device->release(w->device, w->base, w->size_bytes);
+    w->base = base;
+    w->size_bytes = size_bytes;
+    return true;
+}
+
+/* --- compiling ----------------------------------------------------------------------- */
+
+static bool collect_states(genet_plan *p, genet_err *err)
+{
+    p->state = ARENA_ARRAY(&p->arena, state_slot, p->graph->n + 1);
+    p->state_of = ARENA_ARRAY(&p->arena, int, p->graph->n + 1);
+    if (!p->state || !p->state_of) return genet__err_memory(err);
+    for (int i = 0; i < p->graph->n; i++) {
+        tensor *t = p->graph->node[i];
+        p->state_of[i] = -1;
+        if (!genet__op_is(t, OP_state)) continue;
+        size_t size = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype);
+        p->info.state_bytes += size;
+        p->state_of[i] = p->n_state;
+        p->state[p->n_state++] = (state_slot){ .state = t, .size_bytes = size };
+    }
+    return true;
+}
+
+static double bytes_of(const operand *o)
+{
+    double n = 1;       /* a broadcast extent is read once */
+    for (int i = 0; i < o->rank; i++) n *= o->stride[i] ? (double)o->dim[i] : 1;
+    return n * (double)genet_dtype_size(o->dtype);
+}
+
+static double flops_of(const genet_plan *p, int s)
+{
+    const step *st = &p->step[s];
+    double n = 0;
+    if (st->head) n += st->head->op->flops ? st->head->op->flops(st->head) : (double)genet__numel(&st->head->shape);
+    for (int k = 0; k < st->n_member; k++) n += (double)genet__numel(&st->member[k]->shape);
+    return n;
+}
+
+static void describe(genet_plan *p)
+{
+    p->info.n_kernels = p->n_step;
+    p->info.n_tensors = p->graph->n;
+    for (int s = 0; s < p->n_step; s++) {
+        p->info.flops += flops_of(p, s);
+        for (int k = 0; k < p->launch[s].n_arg; k++)
+            if (p->arg[s][k]) p->info.bytes += bytes_of(&p->launch[s].arg[k]);
+    }
+}
+
+static bool build(genet_plan *p, genet_tensor *const outputs[], int n, genet_err *err)
+{
+    TRY(genet__plan_lower(p, outputs, n, err));
+    p->written = ARENA_ARRAY(&p->arena, bool, p->n_source + 1);
+    if (!p->written) return genet__err_memory(err);
+    p->too_large = true;
+    /* a group that outgrows its program's tables: all groups a size smaller */
+    for (p->max_member = PLAN_MAX_MEMBER; p->too_large; p->max_member /= 2) {
+        TRY(genet__plan_fuse(p, err));
+        TRY(genet__plan_launches(p, err));
+    }
+    TRY(genet__plan_place(p, err));
+    TRY(collect_states(p, err));
+    describe(p);
+    return true;
+}
+
+genet_plan *genet_compile(genet_graph *g, genet_tensor *const outputs[], int n_outputs, genet_device *d,
+                          const genet_compile_options *options, genet_err *err)
+{
+    genet_plan *p = genet__alloc(sizeof *p);
+    if (!p) return genet__err_memory(err), NULL;
+    p->source = g;
+    p->device = d;
+    if (options) p->options = *options;
+    if (!build(p, outputs, n_outputs, err)) {
+        genet_plan_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void genet_plan_free(genet_plan *p)
+{
+    if (!p) return;
+    genet_graph_free(p->graph);
+    genet__free(p->block);
+    genet__arena_release(&p->arena);
+    genet__free(p);
+}
+
+/* --- addresses ------------------------------------------------------------------------- */
+
+static char *address_of(const genet_plan *p, const tensor *t)
+{
+    const tensor *r = t->root;
+    char *base = genet__op_is(r, OP_state) ? p->state[p->state_of[r->id]].address
+                                           : p->workspace->base + p->block[p->block_of[r->id]].offset;
+    return base + t->start * (int64_t)genet_dtype_size(t->dtype);
+}
+
+static bool resolve(genet_plan *p, genet_err *err)
+{
+    if (p->resolved && p->base == p->workspace->base) return true;
+    for (int i = 0; i < p->n_state; i++)
+        if (!p->state[i].address)
+            return genet__err_set(err, GENET_ERR_USAGE, "state %s has no memory: genet_plan_bind it", p->state[i].state->name);
+    for (int s = 0; s < p->n_step; s++) {
+        launch *l = &p->launch[s];
+        for (int k = 0; k < l->n_arg; k++)
+            l->arg[k].data = p->arg[s][k] ? address_of(p, p->arg[s][k]) + p->device->delta : NULL;
+        l->shared = p->scratch[s] < 0 ? NULL
+                                      : p->workspace->base + p->block[p->scratch[s]].offset + p->device->delta;
+    }
+    p->base = p->workspace->base;
+    p->resolved = true;
+    return true;
+}
+
+bool genet_plan_attach(genet_plan *p, genet_workspace *w, genet_err *err)
+{
+    if (w->device != p->device) return genet__err_set(err, GENET_ERR_USAGE, "workspace and plan are of different devices");
+    TRY(workspace_reserve(w, p->info.workspace_bytes, err));
+    p->workspace = w;
+    p->resolved = false;
+    return true;
+}
+
+/* The lowered tensor for one of the user's; *gone when nothing needs it. */
+static tensor *lowered_of(const genet_plan *p, const genet_tensor *t, bool *gone, genet_err *err)
+{
+    *gone = false;
+    if (!t || t->poisoned || t->graph != p->source || t->id >= p->n_source) {
+        genet__err_set(err, GENET_ERR_USAGE, "the tensor is not of the graph that this plan was compiled from");
+        return NULL;
+    }
+    *gone = !p->lowered[t->id];
+    return p->lowered[t->id];
+}
+
+bool genet_plan_bind(genet_plan *p, genet_tensor *state, void *address, genet_err *err)
+{
+    bool gone;
+    tensor *t = lowered_of(p, state, &gone, err);
+    if (!t) return gone;
+    if (!genet__op_is(t, OP_state)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no state", t->name);
+    p->state[p->state_of[t->id]].address = address;
+    p->resolved = false;
+    return true;
+}
+
+static bool moved_size(const genet_plan *p, const tensor *t, size_t size_bytes, genet_err *err)
+{
+    size_t want = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype);
+    if (!p->workspace) return genet__err_set(err, GENET_ERR_USAGE, "the plan has no workspace: genet_plan_attach one");
+    if (size_bytes != want)
+        return genet__err_set(err, GENET_ERR_USAGE, "%s %s holds %zu bytes, not %zu", t->name, SHAPE_TEXT(t), want, size_bytes);
+    return true;
+}
+
+bool genet_plan_write(genet_plan *p, genet_tensor *input, const void *from, size_t size_bytes, genet_err *err)
+{
+    bool gone;
+    tensor *t = lowered_of(p, input, &gone, err);
+    if (!t) return gone;
+    if (!genet__op_is(t, OP_input)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no input", t->name);
+    TRY(moved_size(p, t, size_bytes, err));
+    p->device->write(p->device, address_of(p, t), from, size_bytes);
+    p->written[input->id] = true;
+    return true;
+}
+
+bool genet_plan_read(genet_plan *p, genet_tensor *output, void *to, size_t size_bytes, genet_err *err)
+{
+    bool gone, found = false;
+    tensor *t = lowered_of(p, output, &gone, err);
+    for (int i = 0; t && i < p->n_output; i++) found |= p->output[i] == t;
+    if (gone || (t && !found)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no output of this plan", output->name);
+    if (!t) return false;
+    TRY(moved_size(p, t, size_bytes, err));
+    if (!genet__is_dense(t))
+        return genet__err_set(err, GENET_ERR_USAGE, "output %s is a strided view: compile genet_copy of it", t->name);
+    p->device->read(p->device, address_of(p, t), to, size_bytes);
+    return true;
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+static bool inputs_written(genet_plan *p, genet_err *err)
+{
+    for (int i = 0; i < p->n_source; i++) {
+        tensor *t = p->source->node[i];
+        if (genet__op_is(t, OP_input) && p->lowered[i] && !p->written[i])
+            return genet__err_set(err, GENET_ERR_USAGE, "input %s was not written since the last run", t->name);
+    }
+    memset(p->written, 0, (size_t)p->n_source * sizeof *p->written);
+    return true;
+}
+
+/* Fill what is not alive with NaN (0xFF bytes are NaN in every float type). */
+static bool poison_before(genet_plan *p, int s, genet_err *err)
+{
+    for (int i = 0; i < p->n_block; i++) {
+        const block *b = &p->block[i];
+        if (b->birth != s || b->parent >= 0 || b->size_bytes == 0) continue;
+        char *junk = genet__alloc((size_t)b->size_bytes);
+        if (!junk) return genet__err_memory(err);
+        memset(junk, 0xff, (size_t)b->size_bytes);
+        p->device->write(p->device, p->workspace->base + b->offset, junk, (size_t)b->size_bytes);
+        genet__free(junk);
+    }
+    return true;
+}
+
+static bool run_poisoned(genet_plan *p, genet_err *err)
+{
+    for (int s = 0; s < p->n_step; s++) {
+        TRY(poison_before(p, s, err));
+        TRY(p->device->run(p->device, &p->launch[s], 1, err));
+    }
+    return true;
+}
+
+bool genet_plan_run(genet_plan *p, genet_err *err)
+{
+    if (!p->workspace) return genet__err_set(err, GENET_ERR_USAGE, "the plan has no workspace: genet_plan_attach one");
+    TRY(resolve(p, err));
+    TRY(inputs_written(p, err));
+    if (p->options.poison) return run_poisoned(p, err);
+    return p->device->run(p->device, p->launch, p->n_step, err);
+}
+
+/* --- describing -------------------------------------------------------------------------------- */
+
+genet_plan_info genet_plan_describe(const genet_plan *p) { return p->info; }
+
+static void print_operand(const genet_plan *p, const tensor *t, str *s)
+{
+    if (!t) {
+        genet__str_add(s, " -");
+        return;
+    }
+    genet__str_printf(s, " %s", SHAPE_TEXT(t));
+    if (genet__op_is(t->root, OP_state)) genet__str_printf(s, "@%s", t->root->name);
+    else genet__str_printf(s, "@%lld", (long long)p->block[p->block_of[t->root->id]].offset);
+}
+
+char *genet_plan_print(const genet_plan *p)
+{
+    str s = {0};
+    for (int i = 0; i < p->n_step; i++) {
+        const step *st = &p->step[i];
+        genet__str_printf(&s, "%4d %s", i, st->head ? st->head->op->name : "");
+        for (int k = 0; k < st->n_member; k++) genet__str_printf(&s, "%s%s", k || st->head ? "+" : "", st->member[k]->op->name);
+        for (int k = 0; k < p->launch[i].n_arg; k++) print_operand(p, p->arg[i][k], &s);
+        const tensor *last = st->n_member ? st->member[st->n_member - 1] : st->head;
+        genet__str_printf(&s, "  %.3g flop  %s\n", flops_of(p, i), last->name);
+    }
+    return s.at;
+}

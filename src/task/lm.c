@@ -1,0 +1,364 @@
+/* lm.c - training a language model on text: tokenize once, batches at random
+ * offsets drawn by counter, cross-entropy of the next token, a full pass over
+ * the validation part.
+ *
+ * Batches follow nanoGPT's train.py: row r of step s begins anywhere in the
+ * training part, so there is no order to remember: resuming needs the step. */
+#include <stddef.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "format/npy.h"
+#include "task/lm.h"
+#include "task/task.h"
+#include "train/save.h"
+
+typedef struct lm_options {
+    const char *data, *tokenizer, *from, *batches;
+    double  val_fraction;
+    int64_t vocab_size;
+} lm_options;
+
+#define AT(member) offsetof(lm_options, member)
+static const field option_fields[] = {
+    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, 0,
+      "text to learn: files and folders, .gz too; - is standard input (required)" },
+    { "tokenizer",    FIELD_STRING, AT(tokenizer),    "char", 0, 0, NULL, 0, "char, or a folder with a tokenizer.json" },
+    { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "the end of the text, kept for validation" },
+    { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder" },
+    { "batches",      FIELD_STRING, AT(batches),      NULL, 0, 0, NULL, 0,
+      "take batches from this .npy (batches, rows, block-size + 1), for comparisons" },
+    { "vocab_size",   FIELD_INT,    AT(vocab_size),   "0", 0, 1 << 24, NULL, 0, "0: the tokenizer's; for `plan` without data" },
+};
+static const fields option_table = { "task lm", option_fields, sizeof option_fields / sizeof *option_fields };
+
+typedef struct lm {
+    setup      *s;
+    const lm_options *o;
+    model      *model;
+    tokenizer  *tokenizer;
+    corpus      corpus;
+    bool        has_corpus;
+    npy         batches;
+    lm_eval     eval;
+    tensor     *x, *target;
+    int32_t    *ids;            /* one row of block + 1 tokens */
+    int32_t    *x_ids, *target_ids;
+    int64_t     rows, T;
+    char        folder[3000];   /* OUT/training */
+} lm;
+
+/* --- text ------------------------------------------------------------------------ */
+
+static const char *tokenizer_folder(const lm *l)
+{
+    if (l->s->train.resume) return l->s->train.out;
+    if (l->o->from && !genet__options_was_given(&l->s->options, "tokenizer")) return l->o->from;
+    return strcmp(l->o->tokenizer, "char") ? l->o->tokenizer : NULL;
+}
+
+static bool make_corpus(lm *l, text_source *source, const text_scan *scan, genet_err *err)
+{
+    TRY(genet__file_make_dirs(l->folder, err));
+    TRY(genet__tokenizer_save(l->tokenizer, l->s->train.out, err));
+    TRY(genet__corpus_make(l->folder, source, scan, l->tokenizer, l->o->val_fraction, err));
+    return genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
+}
+
+/* One pass over the text tells its hash and its characters. */
+static bool read_text(lm *l, text_source *source, text_scan *scan, genet_err *err)
+{
+    TRY(genet__source_scan(source, scan, err));
+    const char *folder = tokenizer_folder(l);
+    l->tokenizer = folder ? genet__tokenizer_load(folder, err) : genet__tokenizer_from_chars(&scan->chars, err);
+    if (!l->tokenizer) return false;
+    if (!l->s->train.resume) return make_corpus(l, source, scan, err);
+    TRY(genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err));
+    return genet__corpus_verify(&l->corpus, scan, err);
+}
+
+static bool all_exist(const char **paths, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(paths[i], "-") || !genet__file_exists(paths[i])) return false;
+    return true;
+}
+
+/* Standard input cannot be read again, and files may be gone: the run has its
+ * own copy, tokenized. */
+static bool resume_without_text(lm *l, genet_err *err)
+{
+    genet__log(l->s->log, LOG_INFO, "the text is not at hand any more: going on with %s/corpus.bin", l->folder);
+    l->tokenizer = genet__tokenizer_load(l->s->train.out, err);
+    return l->tokenizer && genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
+}
+
+static bool open_text(lm *l, genet_err *err)
+{
+    if (!l->o->data || !*l->o->data) {
+        if (l->o->batches && l->o->from) return true;
+        return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: files or folders of text to learn");
+    }
+    int n = snprintf(l->folder, sizeof l->folder, "%s/training", l->s->train.out);
+    if (n < 0 || n >= (int)sizeof l->folder) return genet__err_set(err, GENET_ERR_USAGE, "the path of --out is too long");
+    const char **paths = genet__split_lines(l->o->data, &n, &l->s->arena);
+    if (!paths) return genet__err_memory(err);
+    l->has_corpus = true;
+    if (l->s->train.resume && !all_exist(paths, n)) return resume_without_text(l, err);
+    text_source *source = genet__source_open(paths, n, NULL, err);
+    text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
+    bool ok = source && (scan ? read_text(l, source, scan, err) : genet__err_memory(err));
+    genet__free(scan);
+    genet__source_close(source);
+    return ok;
+}
+
+/* --- the model --------------------------------------------------------------------- */
+
+static bool conflict(const char *name, long long asked, long long is, const char *from, genet_err *err)
+{
+    return genet__err_set(err, GENET_ERR_USAGE, "%s %lld is asked for, and the model in %s has %lld", name, asked, from, is);
+}
+
+/* The options that shape a new model must not say something else than the
+ * folder; a shorter block and another dropout are fine. */
+static bool adopt_config(lm *l, genet_err *err)
+{
+    setup *s = l->s;
+    const family *f = s->family;
+    for (int i = 0; i < f->options->n; i++) {
+        const field *o = &f->options->at[i];
+        bool given = genet__options_was_given(&s->options, o->name);
+        void *is = (char *)l->model->config + o->offset, *asked = (char *)s->config + o->offset;
+        if (o->type == FIELD_INT && given && o->offset != f->context && *(int64_t *)is != *(int64_t *)asked)
+            return conflict(o->name, *(int64_t *)asked, *(int64_t *)is, l->o->from, err);
+        if (o->type == FIELD_DOUBLE && given) {
+            *(double *)is = *(double *)asked;
+            if (f->prepare) f->prepare(l->model->config);
+        }
+    }
+    int64_t context = *genet__model_int(l->model, f->context);
+    l->T = context;
+    if (genet__options_was_given(&s->options, "block_size")) l->T = *(int64_t *)((char *)s->config + f->context);
+    if (l->T > context) return conflict("block_size", l->T, context, l->o->from, err);
+    return true;
+}
+
+/* From a folder: the run's own when it has saved already, else --from. */
+static bool open_model(lm *l, genet_err *err)
+{
+    int64_t saved = -1;
+    if (l->s->train.resume) TRY(genet__save_last(l->s->train.out, &saved, err));
+    const char *folder = saved >= 0 ? l->s->train.out : l->o->from;
+    l->model = genet__model_open(folder, l->s->device, saved < 0, err);
+    if (!l->model) return false;
+    if (l->model->family != l->s->family)
+        return genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, not a %s", folder, l->model->family->name, l->s->family->name);
+    return adopt_config(l, err);
+}
+
+static bool new_model(lm *l, genet_err *err)
+{
+    setup *s = l->s;
+    int64_t *vocab_size = (int64_t *)((char *)s->config + s->family->vocab_size);
+    *vocab_size = l->tokenizer ? genet__tokenizer_size(l->tokenizer) : l->o->vocab_size ? l->o->vocab_size : 50257;
+    l->T = *(int64_t *)((char *)s->config + s->family->context);
+    l->model = genet__model_new(s->family, s->config, s->device, (uint64_t)s->train.seed, err);
+    return l->model && genet__model_declare(l->model, err);
+}
+
+static bool ids_fit(const lm *l, genet_err *err)
+{
+    int64_t vocab = *genet__model_int(l->model, l->s->family->vocab_size);
+    return !l->tokenizer || genet__tokenizer_size(l->tokenizer) <= vocab ||
+           genet__err_set(err, GENET_ERR_USAGE, "the tokenizer has %d tokens and the model only %lld", genet__tokenizer_size(l->tokenizer),
+                          (long long)vocab);
+}
+
+/* --- batches ------------------------------------------------------------------------ */
+
+static bool open_batches(lm *l, genet_err *err)
+{
+    if (!l->o->batches) return true;
+    npy *b = &l->batches;
+    TRY(genet__npy_open(b, l->o->batches, err));
+    int64_t need = l->s->train.max_steps * l->s->train.gradient_accumulation_steps;
+    if (b->kind == 'f' || b->rank != 3 || b->dim[1] != l->rows || b->dim[2] != l->T + 1 || b->dim[0] < need)
+        return genet__err_set(err, GENET_ERR_USAGE, "%s must hold whole numbers (%lld or more batches, batch size %lld, "
+                              "block size %lld + 1)", l->o->batches, (long long)need, (long long)l->rows, (long long)l->T);
+    int64_t vocab = *genet__model_int(l->model, l->s->family->vocab_size);
+    for (int64_t i = 0; i < b->numel; i++)
+        if (genet__npy_int(b, i) < 0 || genet__npy_int(b, i) >= vocab)
+            return genet__err_set(err, GENET_ERR_USAGE, "%s holds the id %lld; ids go from 0 to %lld", l->o->batches,
+                                  (long long)genet__npy_int(b, i), (long long)vocab - 1);
+    return true;
+}
+
+static void read_row(lm *l, int64_t step, int64_t micro, int64_t row)
+{
+    int64_t accumulation = l->s->train.gradient_accumulation_steps, T = l->T;
+    if (l->batches.at) {
+        int64_t start = ((step * accumulation + micro) * l->rows + row) * (T + 1);
+        for (int64_t i = 0; i <= T; i++) l->ids[i] = (int32_t)genet__npy_int(&l->batches, start + i);
+        return;
+    }
+    uint64_t choices = (uint64_t)(l->corpus.n_train - T), index = (uint64_t)(micro * l->rows + row);
+    uint64_t from = genet__rng_below((uint64_t)l->s->train.seed, genet__rng_stream("batches"), (uint32_t)step, index, choices);
+    genet__corpus_read(&l->corpus, (int64_t)from, T + 1, l->ids);
+}
+
+static bool feed(void *user, genet_plan *p, int64_t step, int64_t micro, genet_err *err)
+{
+    lm *l = user;
+    size_t size = (size_t)(l->rows * l->T) * sizeof *l->x_ids, row_size = (size_t)l->T * sizeof *l->x_ids;
+    for (int64_t row = 0; row < l->rows; row++) {
+        read_row(l, step, micro, row);
+        memcpy(l->x_ids + row * l->T, l->ids, row_size);
+        memcpy(l->target_ids + row * l->T, l->ids + 1, row_size);
+    }
+    TRY(genet_plan_write(p, l->x, l->x_ids, size, err));
+    return genet_plan_write(p, l->target, l->target_ids, size, err);
+}
+
+/* --- the job -------------------------------------------------------------------------- */
+
+static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **count, genet_err *err)
+{
+    (void)err;
+    lm *l = user;
+    l->x = genet_input(n->graph, "x", GENET_I32, GENET_DIMS(rows, l->T));
+    l->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows, l->T));
+    tensor *logits = l->model->family->forward(n, l->model->config, &(model_inputs){ .x = l->x });
+    *loss_sum = genet_cross_entropy(logits, l->target, -100, 0);
+    *count = genet_side(*loss_sum, 1);
+    return true;
+}
+
+static bool ready(void *user, genet_err *err)
+{
+    lm *l = user;
+    return !l->eval.plan || genet__lm_eval_attach(&l->eval, l->model, l->s->workspace, err);
+}
+
+static bool evaluate(void *user, train_score *out, genet_err *err)
+{
+    lm *l = user;
+    return genet__lm_eval_run(&l->eval, &l->corpus, l->tokenizer, l->corpus.n_train, l->corpus.n_tokens, out, err);
+}
+
+static bool describe(void *user, const train_event *e, genet_err *err)
+{
+    lm *l = user;
+    char data[200] = "given batches";
+    if (l->has_corpus)
+        snprintf(data, sizeof data, "%lld tokens, of which %lld for training (hash of the text: %s)",
+                 (long long)l->corpus.n_tokens, (long long)l->corpus.n_train, l->corpus.source_hash);
+    TRY(genet__model_write_config(l->model, l->s->train.out, err));
+    return genet__write_card(l->s, data, e, err);
+}
+
+static bool buffers(lm *l, genet_err *err)
+{
+    l->ids = genet__alloc_array((size_t)l->T + 1, sizeof *l->ids);
+    l->x_ids = genet__alloc_array((size_t)(l->rows * l->T), sizeof *l->x_ids);
+    l->target_ids = genet__alloc_array((size_t)(l->rows * l->T), sizeof *l->target_ids);
+    return (l->ids && l->x_ids && l->target_ids) || genet__err_memory(err);
+}
+
+/* Everything but the text. */
+static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
+{
+    setup *s = l->s;
+    if (!s->train.batch_size) return genet__err_set(err, GENET_ERR_USAGE, "batch_size must be 1 at least for text");
+    TRY(l->o->from && *l->o->from ? open_model(l, err) : new_model(l, err));
+    TRY(ids_fit(l, err));
+    l->rows = s->train.batch_size;
+    TRY(buffers(l, err));
+    TRY(open_batches(l, err));
+    TRY(genet__setup_job(s, job, l->model->params, settings, err));
+    job->user = l;
+    job->unit = "tokens";
+    job->scores = SCORE_PERPLEXITY | SCORE_BITS_PER_BYTE;
+    job->batch_rows = l->rows;
+    job->units_per_row = (double)l->T;
+    job->build = build;
+    job->feed = feed;
+    job->ready = ready;
+    job->describe = describe;
+    if (!l->has_corpus) return true;
+    TRY(genet__corpus_require(&l->corpus, l->T, err));
+    int64_t per_step = l->rows * l->T * s->train.gradient_accumulation_steps;
+    job->steps_per_epoch = (l->corpus.n_train + per_step - 1) / per_step;
+    if (l->corpus.n_tokens - l->corpus.n_train < 2) return true;
+    job->evaluate = evaluate;
+    TRY(genet__lm_eval_build(&l->eval, l->model, l->rows, l->T, err));
+    job->eval_workspace_bytes = l->eval.workspace_bytes;
+    return true;
+}
+
+static void release(lm *l)
+{
+    genet__lm_eval_release(&l->eval);
+    genet__model_free(l->model);
+    genet__corpus_close(&l->corpus);
+    genet__tokenizer_free(l->tokenizer);
+    if (l->batches.at) genet__npy_close(&l->batches);
+    genet__free(l->ids);
+    genet__free(l->x_ids);
+    genet__free(l->target_ids);
+    genet__free(l);
+}
+
+static lm *new_lm(setup *s, genet_err *err)
+{
+    lm *l = genet__alloc(sizeof *l);
+    if (!l) genet__err_memory(err);
+    else {
+        l->s = s;
+        l->o = s->own;
+    }
+    return l;
+}
+
+static bool train(setup *s, train_event *last, genet_err *err)
+{
+    lm *l = new_lm(s, err);
+    if (!l) return false;
+    train_job job;
+    json_t *settings = NULL;
+    bool ok = open_text(l, err) && prepare(l, &job, &settings, err) && genet__train(&job, last, err);
+    json_decref(settings);
+    release(l);
+    return ok;
+}
+
+/* What `plan` wants to know; the text is looked at only for its characters. */
+static bool cost(setup *s, train_cost *out, genet_err *err)
+{
+    lm *l = new_lm(s, err);
+    if (!l) return false;
+    train_job job;
+    json_t *settings = NULL;
+    int n = 0;
+    bool ok = true;
+    const char **paths = l->o->data ? genet__split_lines(l->o->data, &n, &s->arena) : NULL;
+    text_source *source = n ? genet__source_open(paths, n, NULL, err) : NULL;
+    text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
+    if (n) ok = source && (scan || genet__err_memory(err)) && genet__source_scan(source, scan, err);
+    const char *folder = tokenizer_folder(l);
+    if (ok && folder && !l->o->vocab_size) ok = (l->tokenizer = genet__tokenizer_load(folder, err));
+    else if (ok && scan) ok = (l->tokenizer = genet__tokenizer_from_chars(&scan->chars, err));
+    ok = ok && prepare(l, &job, &settings, err) &&
+         genet__train_cost(&job, job.batch_rows, s->train.gradient_accumulation_steps, out, err);
+    genet__free(scan);
+    genet__source_close(source);
+    json_decref(settings);
+    release(l);
+    return ok;
+}
+
+const task genet__task_lm = {
+    .name = "lm", .help = "a language model: text that continues text", .family = "gpt2",
+    .options_bytes = sizeof(lm_options), .options = &option_table, .train = train, .cost = cost,
+};

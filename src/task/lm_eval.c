@@ -1,0 +1,127 @@
+/* lm_eval.c - the full pass of a language model over a text: every token but
+ * the first is predicted once, in non-overlapping blocks of T tokens.  One
+ * fixed plan serves all; what does not fill it has targets that count
+ * nothing. */
+#include <math.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "task/lm.h"
+
+enum { IGNORE = -100 };
+
+bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, genet_err *err)
+{
+    *e = (lm_eval){ .rows = rows, .T = T, .graph = genet_graph_new() };
+    e->x_ids = genet__alloc_array((size_t)(rows * T), sizeof *e->x_ids);
+    e->target_ids = genet__alloc_array((size_t)(rows * T), sizeof *e->target_ids);
+    if (!e->graph || !e->x_ids || !e->target_ids) return genet__err_memory(err);
+    net n = { .graph = e->graph, .params = m->params };
+    e->x = genet_input(e->graph, "x", GENET_I32, GENET_DIMS(rows, T));
+    e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
+    tensor *logits = m->family->forward(&n, m->config, &(model_inputs){ .x = e->x });
+    e->sum = genet_cross_entropy(logits, e->target, IGNORE, 0);
+    e->count = genet_side(e->sum, 1);
+    tensor *out[] = { e->sum, e->count };
+    e->plan = genet_compile(e->graph, out, 2, m->params->device, NULL, err);
+    if (e->plan) e->workspace_bytes = genet_plan_describe(e->plan).workspace_bytes;
+    return e->plan;
+}
+
+bool genet__lm_eval_attach(lm_eval *e, model *m, genet_workspace *w, genet_err *err)
+{
+    TRY(genet_plan_attach(e->plan, w, err));
+    return genet__params_bind(m->params, e->graph, e->plan, err);
+}
+
+void genet__lm_eval_release(lm_eval *e)
+{
+    genet_plan_free(e->plan);
+    genet_graph_free(e->graph);
+    genet__free(e->x_ids);
+    genet__free(e->target_ids);
+    *e = (lm_eval){0};
+}
+
+/* One row: inputs at .. at+n-1, each predicting the next token. */
+static void fill_row(lm_eval *e, const corpus *c, int64_t row, int64_t at, int64_t n)
+{
+    int32_t *x = e->x_ids + row * e->T, *y = e->target_ids + row * e->T;
+    genet__corpus_read(c, at, n, x);
+    genet__corpus_read(c, at + 1, n, y);
+    for (int64_t i = n; i < e->T; i++) {
+        x[i] = 0;
+        y[i] = IGNORE;
+    }
+}
+
+/* Blocks from `at` on, as many as the plan takes; returns where the next begins. */
+static int64_t fill_rows(lm_eval *e, const corpus *c, int64_t at, int64_t last)
+{
+    for (int64_t row = 0; row < e->rows; row++) {
+        int64_t n = last - at < e->T ? last - at : e->T;
+        fill_row(e, c, row, at, n);
+        at += n;
+    }
+    return at;
+}
+
+bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t from, int64_t to,
+                        train_score *out, genet_err *err)
+{
+    double sum = 0;
+    int64_t count = 0, last = to - 1;       /* the last token predicts nothing */
+    size_t size = (size_t)(e->rows * e->T) * sizeof *e->x_ids;
+    for (int64_t at = from; at < last;) {
+        float part, n;
+        at = fill_rows(e, c, at, last);
+        TRY(genet_plan_write(e->plan, e->x, e->x_ids, size, err));
+        TRY(genet_plan_write(e->plan, e->target, e->target_ids, size, err));
+        TRY(genet_plan_run(e->plan, err));
+        TRY(genet_plan_read(e->plan, e->sum, &part, sizeof part, err));
+        TRY(genet_plan_read(e->plan, e->count, &n, sizeof n, err));
+        sum += (double)part;
+        count += (int64_t)n;
+    }
+    if (!count) return genet__err_set(err, GENET_ERR_USAGE, "a text of %lld tokens has nothing to predict", (long long)(to - from));
+    double bytes = (double)genet__corpus_bytes(c, t, from + 1, to);
+    *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count,
+                          .bits_per_byte = bytes > 0 ? sum / log(2) / bytes : NAN };
+    return true;
+}
+
+/* --- `genet eval` ------------------------------------------------------------------- */
+
+static bool evaluate(model *m, const tokenizer *t, const corpus *c, train_score *out, genet_err *err)
+{
+    int64_t T = *genet__model_int(m, m->family->context), blocks = (c->n_tokens + T - 1) / T;
+    int64_t rows = blocks < 8 ? blocks : 8;
+    if (c->n_tokens < 2) return genet__err_set(err, GENET_ERR_USAGE, "the text has %lld tokens; evaluation needs 2 at least",
+                                               (long long)c->n_tokens);
+    genet_workspace *w = genet_workspace_new(m->params->device);
+    lm_eval e = {0};
+    bool ok = w || genet__err_memory(err);
+    ok = ok && genet__lm_eval_build(&e, m, rows, T, err) && genet__lm_eval_attach(&e, m, w, err) &&
+         genet__lm_eval_run(&e, c, t, 0, c->n_tokens, out, err);
+    genet__lm_eval_release(&e);
+    genet_workspace_free(w);
+    return ok;
+}
+
+bool genet__lm_evaluate(const char *folder, const char *const *paths, int n_paths, genet_device *d,
+                        train_score *out, genet_err *err)
+{
+    model *m = genet__model_open(folder, d, true, err);
+    tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
+    bool ok = t;
+    if (ok && !m->family->vocab_size)
+        ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", folder, m->family->name);
+    text_source *s = ok ? genet__source_open(paths, n_paths, NULL, err) : NULL;
+    corpus c = {0};
+    ok = s && genet__corpus_temporary(&c, s, t, err) && evaluate(m, t, &c, out, err);
+    genet__corpus_close(&c);
+    genet__source_close(s);
+    genet__tokenizer_free(t);
+    genet__model_free(m);
+    return ok;
+}

@@ -1,0 +1,166 @@
+/* task.c - the list of tasks, and what all of them do: gather option tables,
+ * settle with a run that is resumed, describe a job, write a model card. */
+#include "task/task.h"
+#include <math.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "train/save.h"
+
+const task *const genet__tasks[] = { &genet__task_lm, &genet__task_mlp, NULL };
+
+static const task *find_task(const char *name)
+{
+    for (const task *const *t = genet__tasks; *t; t++)
+        if (!strcmp((*t)->name, name)) return *t;
+    return NULL;
+}
+
+/* --- options --------------------------------------------------------------------- */
+
+/* A copy of the training table in which the task's own defaults stand, so
+ * that --help tells them. */
+static const fields *with_presets(const fields *f, const char *const *presets, arena *a)
+{
+    fields *copy = ARENA_NEW(a, fields);
+    field *at = ARENA_ARRAY(a, field, f->n);
+    if (!copy || !at) return NULL;
+    memcpy(at, f->at, (size_t)f->n * sizeof *at);
+    for (; presets && *presets; presets += 2)
+        for (int i = 0; i < f->n; i++)
+            if (!strcmp(at[i].name, presets[0])) at[i].preset = presets[1];
+    *copy = (fields){ f->title, at, f->n };
+    return copy;
+}
+
+static bool unknown(const char *what, genet_err *err)
+{
+    str known = {0};
+    for (const task *const *t = genet__tasks; *t; t++) genet__str_printf(&known, " %s", (*t)->name);
+    for (const family *const *f = genet__families; *f; f++)
+        if (!find_task((*f)->name)) genet__str_printf(&known, " %s", (*f)->name);
+    genet__err_set(err, GENET_ERR_USAGE, "there is no task or model \"%s\"; there are:%s", what, genet__str(&known));
+    genet__str_release(&known);
+    return false;
+}
+
+bool genet__setup_init(setup *s, const char *what, const char *family_name, genet_err *err)
+{
+    *s = (setup){ .options.arena = &s->arena };
+    s->task = find_task(what);
+    if (!s->task && (s->family = genet__family_find(what))) s->task = find_task(s->family->task);
+    if (!s->task) return unknown(what, err);
+    if (!s->family || family_name) s->family = genet__family_find(family_name ? family_name : s->task->family);
+    if (!s->family || strcmp(s->family->task, s->task->name))
+        return genet__err_set(err, GENET_ERR_USAGE, "task %s has no model \"%s\"", s->task->name, family_name);
+    const fields *train = with_presets(&genet__train_fields, s->task->presets, &s->arena);
+    s->own = genet__arena_alloc(&s->arena, s->task->options_bytes);
+    if (!train || !s->own) return genet__err_memory(err);
+    if (!(s->config = genet__family_config(s->family, &s->arena, err))) return false;
+    TRY(genet__options_add(&s->options, s->task->options, s->own, err));
+    TRY(genet__options_add(&s->options, s->family->options, s->config, err));
+    return genet__options_add(&s->options, train, &s->train, err);
+}
+
+void genet__setup_release(setup *s) { genet__arena_release(&s->arena); }
+
+static bool settings_match(const setup *s, const json_t *j, const char *where, genet_err *err)
+{
+    const char *task_name, *family_name;
+    TRY(genet__json_string(j, "task", where, &task_name, NULL, err));
+    TRY(genet__json_string(j, "model", where, &family_name, NULL, err));
+    return (!strcmp(task_name, s->task->name) && !strcmp(family_name, s->family->name)) ||
+           genet__err_set(err, GENET_ERR_USAGE, "%s holds a run of %s --model %s, not of %s --model %s", where, task_name,
+                          family_name, s->task->name, s->family->name);
+}
+
+bool genet__setup_settle(setup *s, genet_err *err)
+{
+    const char *out = s->train.out;
+    if (!out || !*out) return genet__err_set(err, GENET_ERR_USAGE, "--out FOLDER is missing: where the model goes");
+    if (!s->train.resume)
+        return !genet__save_exists(out) ||
+               genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
+                              "one choose another --out", out);
+    json_t *j = genet__save_settings(out, err);
+    bool ok = j && settings_match(s, j, out, err) && genet__options_resume(&s->options, j, out, err);
+    json_decref(j);
+    return ok;
+}
+
+bool genet__setup_check(setup *s, genet_err *err)
+{
+    if (s->family->prepare) s->family->prepare(s->config);
+    TRY(genet__train_check(&s->train, err));
+    return !s->family->check || s->family->check(s->config, err);
+}
+
+bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, genet_err *err)
+{
+    *settings = genet__options_to_json(&s->options);
+    if (!*settings || json_object_set_new(*settings, "task", json_string(s->task->name)) ||
+        json_object_set_new(*settings, "model", json_string(s->family->name)) ||
+        json_object_set_new(*settings, "genet_version", json_string(genet_version())) ||
+        json_object_set_new(*settings, "instruction_set", json_string(genet_device_isa(s->device))))
+        return genet__err_memory(err);
+    *job = (train_job){ .options = &s->train, .settings = *settings, .params = p, .workspace = s->workspace,
+                        .log = s->log, .stop = s->stop, .watch = s->watch, .watcher = s->watcher };
+    return true;
+}
+
+/* --- the model card ------------------------------------------------------------------ */
+
+static void card_scores(str *s, const train_event *e)
+{
+    genet__str_printf(s, "\n## Scores\n\nAfter %lld of %lld steps", (long long)e->step, (long long)e->max_steps);
+    if (!isfinite(e->best_loss)) {
+        genet__str_add(s, ", not evaluated.\n");
+        return;
+    }
+    genet__str_printf(s, ", best at step %lld:\n\n- validation loss %.4f\n", (long long)e->best_step, e->best_loss);
+    genet__str_printf(s, "- at the latest evaluation %.4f", e->score.loss);
+    if (e->scores & SCORE_PERPLEXITY) genet__str_printf(s, ", perplexity %.4g", e->score.perplexity);
+    if (e->scores & SCORE_BITS_PER_BYTE) genet__str_printf(s, ", %.4f bits per byte", e->score.bits_per_byte);
+    if (e->scores & SCORE_ACCURACY) genet__str_printf(s, ", accuracy %.4f", e->score.accuracy);
+    genet__str_add(s, "\n");
+}
+
+bool genet__write_card(const setup *s, const char *data, const train_event *e, genet_err *err)
+{
+    str card = {0};
+    genet__str_printf(&card, "---\nlibrary_name: genet\n---\n# %s trained with genet %s\n\n%s; %lld weights.\n\nData: %s\n",
+                      s->family->name, genet_version(), s->family->help, (long long)e->weights, data);
+    card_scores(&card, e);
+    genet__str_add(&card, "\n## Settings\n\n| option | value |\n| --- | --- |\n");
+    for (int i = 0; i < s->options.n_table; i++)
+        for (int k = 0; k < s->options.table[i].fields->n; k++) {
+            const field *f = &s->options.table[i].fields->at[k];
+            if (!strcmp(f->name, "out") || !strcmp(f->name, "resume") || !strcmp(f->name, "data")) continue;
+            genet__str_printf(&card, "| %s | ", f->name);
+            genet__fields_text(f, s->options.table[i].object, &card);
+            genet__str_add(&card, " |\n");
+        }
+    char *path = genet__path_join(s->train.out, "README.md");
+    bool ok = path && !card.failed ? genet__file_write_all(path, genet__str(&card), card.n, err) : genet__err_memory(err);
+    genet__free(path);
+    genet__str_release(&card);
+    return ok;
+}
+
+const char **genet__split_lines(const char *text, int *n, arena *a)
+{
+    int lines = 1;
+    for (const char *p = text; *p; p++) lines += *p == '\n';
+    char *copy = genet__arena_strdup(a, text);
+    const char **at = ARENA_ARRAY(a, const char *, lines + 1);
+    *n = 0;
+    if (!copy || !at) return NULL;
+    for (char *end; *copy; copy = end) {
+        end = copy + strcspn(copy, "\n");
+        if (*end) *end++ = 0;
+        if (*copy) at[(*n)++] = copy;
+    }
+    return at;
+}

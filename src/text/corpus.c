@@ -1,0 +1,288 @@
+/* corpus.c - making the token file in a second pass over the text, and reading
+ * it.  The text is cut once, at the split, so that no token spans training
+ * and validation. The pass hashes again: a text that changed since the scan
+ * is noticed. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "text/corpus.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/json.h"
+
+enum { FORMAT = 1, JSON_MAX = 1 << 20 };
+
+/* --- making ----------------------------------------------------------------- */
+
+typedef struct maker {
+    const tokenizer *t;
+    writer     w;
+    token_list ids;
+    int        element_bytes;
+    int64_t    n_tokens;
+    sha256     hash;
+} maker;
+
+/* Bytes begin .. end-1 of the piece that s gave. */
+static bool add_tokens(maker *m, const text_source *s, const char *text, size_t begin, size_t end, genet_err *err)
+{
+    size_t bad;
+    m->ids.n = 0;
+    if (!genet__tokenizer_encode_at(m->t, text + begin, end - begin, &m->ids, &bad, err))
+        return genet__source_prefix(s, begin + bad, err);
+    unsigned char *to = (unsigned char *)m->ids.at;         /* packed in place: ids only get shorter */
+    for (int i = 0; i < m->ids.n; i++) {
+        uint32_t id = (uint32_t)m->ids.at[i];
+        for (int k = 0; k < m->element_bytes; k++) *to++ = (unsigned char)(id >> 8 * k);
+    }
+    m->n_tokens += m->ids.n;
+    return genet__writer_add(&m->w, m->ids.at, (size_t)m->ids.n * (size_t)m->element_bytes, err);
+}
+
+/* Bytes of the first n_chars characters of text, or all of it; *n_chars falls by those taken. */
+static size_t prefix(const char *text, size_t n, int64_t *n_chars)
+{
+    size_t i = 0;
+    while (i < n && *n_chars > 0) {
+        i++;
+        while (i < n && ((unsigned char)text[i] & 0xc0) == 0x80) i++;
+        --*n_chars;
+    }
+    return i;
+}
+
+/* All of s; *n_train: tokens of its first n_train_chars characters. */
+static bool add_source(maker *m, text_source *s, int64_t n_train_chars, int64_t *n_train, genet_err *err)
+{
+    const char *text;
+    size_t n;
+    *n_train = 0;
+    genet__source_rewind(s);
+    for (;;) {
+        TRY(genet__source_next(s, &text, &n, err));
+        if (!n) return true;
+        genet__sha256_add(&m->hash, text, n);
+        size_t cut = prefix(text, n, &n_train_chars);
+        if (cut) {
+            TRY(add_tokens(m, s, text, 0, cut, err));
+            *n_train = m->n_tokens;
+        }
+        if (cut < n) TRY(add_tokens(m, s, text, cut, n, err));
+    }
+}
+
+static bool write_description(const char *folder, const corpus *c, genet_err *err)
+{
+    json_t *j = json_pack(
+        "{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:i, s:s, s:s, s:I}",
+        "format", FORMAT, "dtype", c->element_bytes == 2 ? "u16" : "u32",
+        "n_tokens", (json_int_t)c->n_tokens, "n_train", (json_int_t)c->n_train,
+        "n_chars", (json_int_t)c->n_chars, "n_train_chars", (json_int_t)c->n_train_chars,
+        "n_bytes", (json_int_t)c->n_bytes, "val_fraction", c->val_fraction, "vocab_size", c->vocab_size,
+        "source_sha256", c->source_hash, "tokenizer_sha256", c->tokenizer_hash, "crc32", (json_int_t)c->crc);
+    char *path = genet__path_join(folder, "corpus.json");
+    bool ok = j && path ? genet__json_write(path, j, err) : genet__err_memory(err);
+    json_decref(j);
+    genet__free(path);
+    return ok;
+}
+
+/* corpus.bin, and what is known of it in c. */
+static bool write_tokens(maker *m, text_source *s, corpus *c, genet_err *err)
+{
+    bool ok = add_source(m, s, c->n_train_chars, &c->n_train, err);
+    char hash[HASH_HEX];
+    genet__sha256_end(&m->hash, hash);
+    if (ok && strcmp(hash, c->source_hash))
+        ok = genet__err_set(err, GENET_ERR_IO, "the data changed while it was being read; run this again");
+    c->n_tokens = m->n_tokens;
+    c->crc = m->w.crc;
+    if (ok) return genet__writer_commit(&m->w, err);
+    genet__writer_abandon(&m->w);
+    return false;
+}
+
+bool genet__corpus_make(const char *folder, text_source *s, const text_scan *scan, const tokenizer *t,
+                        double val_fraction, genet_err *err)
+{
+    corpus c = { .n_chars = scan->n_chars, .n_bytes = scan->n_bytes, .val_fraction = val_fraction };
+    c.n_train_chars = (int64_t)((double)c.n_chars * (1.0 - val_fraction));     /* nanoGPT: data[:int(n*0.9)] */
+    c.vocab_size = genet__tokenizer_size(t);
+    c.element_bytes = c.vocab_size <= 65536 ? 2 : 4;
+    memcpy(c.source_hash, scan->hash, sizeof c.source_hash);
+    genet__tokenizer_hash(t, c.tokenizer_hash);
+    maker m = { .t = t, .element_bytes = c.element_bytes };
+    genet__sha256_init(&m.hash);
+    char *path = genet__path_join(folder, "corpus.bin");
+    bool ok = path ? genet__writer_open(&m.w, path, err) : genet__err_memory(err);
+    ok = ok && write_tokens(&m, s, &c, err) && write_description(folder, &c, err);
+    genet__token_list_release(&m.ids);
+    genet__free(path);
+    return ok;
+}
+
+/* --- opening ---------------------------------------------------------------- */
+
+bool genet__corpus_exists(const char *folder)
+{
+    char *path = genet__path_join(folder, "corpus.json");
+    bool there = path && genet__file_exists(path);
+    genet__free(path);
+    return there;
+}
+
+static bool read_hash(const json_t *j, const char *key, const char *where, char out[HASH_HEX], genet_err *err)
+{
+    const char *text;
+    TRY(genet__json_string(j, key, where, &text, NULL, err));
+    if (strlen(text) != HASH_HEX - 1)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: \"%s\" is not a SHA-256", where, key);
+    memcpy(out, text, HASH_HEX);
+    return true;
+}
+
+static bool read_description(corpus *c, const json_t *j, const char *where, genet_err *err)
+{
+    int64_t format, vocab_size, crc;
+    const char *type;
+    TRY(genet__json_int(j, "format", where, &format, NULL, err));
+    if (format != FORMAT)
+        return genet__err_set(err, GENET_ERR_FORMAT,
+                              "%s: format %" PRId64 " is not known to this version, which writes %d", where, format,
+                              FORMAT);
+    TRY(genet__json_string(j, "dtype", where, &type, NULL, err));
+    TRY(genet__json_int(j, "n_tokens", where, &c->n_tokens, NULL, err));
+    TRY(genet__json_int(j, "n_train", where, &c->n_train, NULL, err));
+    TRY(genet__json_int(j, "n_chars", where, &c->n_chars, NULL, err));
+    TRY(genet__json_int(j, "n_train_chars", where, &c->n_train_chars, NULL, err));
+    TRY(genet__json_int(j, "n_bytes", where, &c->n_bytes, NULL, err));
+    TRY(genet__json_double(j, "val_fraction", where, &c->val_fraction, NULL, err));
+    TRY(genet__json_int(j, "vocab_size", where, &vocab_size, NULL, err));
+    TRY(genet__json_int(j, "crc32", where, &crc, NULL, err));
+    TRY(read_hash(j, "source_sha256", where, c->source_hash, err));
+    TRY(read_hash(j, "tokenizer_sha256", where, c->tokenizer_hash, err));
+    c->element_bytes = !strcmp(type, "u16") ? 2 : !strcmp(type, "u32") ? 4 : 0;
+    if (!c->element_bytes || c->n_train < 0 || c->n_train > c->n_tokens || vocab_size < 1 || vocab_size > INT32_MAX)
+        return genet__err_set(err, GENET_ERR_FORMAT,
+                              "%s: its numbers contradict each other; remove the corpus and begin again", where);
+    c->vocab_size = (int)vocab_size;
+    c->crc = (uint32_t)crc;
+    return true;
+}
+
+static bool open_tokens(corpus *c, const char *path, const tokenizer *t, genet_err *err)
+{
+    char hash[HASH_HEX];
+    genet__tokenizer_hash(t, hash);
+    if (strcmp(hash, c->tokenizer_hash))
+        return genet__err_set(err, GENET_ERR_FORMAT,
+                              "%s was made with another tokenizer (%.12s..., the model's is %.12s...)", path,
+                              c->tokenizer_hash, hash);
+    TRY(genet__file_map(&c->file, path, err));
+    if (c->file.size_bytes % (size_t)c->element_bytes == 0 &&
+        (int64_t)c->file.size_bytes / c->element_bytes == c->n_tokens)
+        return true;
+    return genet__err_set(err, GENET_ERR_FORMAT,
+                          "%s: has %zu bytes, not the %" PRId64 " tokens of %d bytes that corpus.json tells of", path,
+                          c->file.size_bytes, c->n_tokens, c->element_bytes);
+}
+
+bool genet__corpus_open(corpus *c, const char *folder, const tokenizer *t, genet_err *err)
+{
+    *c = (corpus){ 0 };
+    char *json = genet__path_join(folder, "corpus.json"), *bin = genet__path_join(folder, "corpus.bin");
+    json_t *j = json && bin ? genet__json_read(json, JSON_MAX, err) : NULL;
+    if (!json || !bin) genet__err_memory(err);
+    bool ok = j && read_description(c, j, json, err) && open_tokens(c, bin, t, err);
+    if (!ok) genet__corpus_close(c);
+    json_decref(j);
+    genet__free(json);
+    genet__free(bin);
+    return ok;
+}
+
+bool genet__corpus_temporary(corpus *c, text_source *s, const tokenizer *t, genet_err *err)
+{
+    *c = (corpus){ 0 };
+    const char *base = getenv("TMPDIR");
+    char *folder = genet__path_join(base && *base ? base : "/tmp", "genet-corpus-XXXXXX");
+    text_scan *scan = genet__alloc(sizeof *scan);
+    bool ok = (folder && scan) || genet__err_memory(err);
+    if (ok && !mkdtemp(folder)) ok = genet__err_errno(err, "make a temporary folder", folder);
+    if (ok) {
+        ok = genet__source_scan(s, scan, err) && genet__corpus_make(folder, s, scan, t, 1, err)
+            && genet__corpus_open(c, folder, t, err);
+        genet__file_remove_tree(folder, NULL);          /* the mapping keeps the bytes */
+    }
+    genet__free(scan);
+    genet__free(folder);
+    return ok;
+}
+
+void genet__corpus_close(corpus *c)
+{
+    genet__file_unmap(&c->file);
+    *c = (corpus){ 0 };
+}
+
+/* --- checking --------------------------------------------------------------- */
+
+bool genet__corpus_verify(const corpus *c, const text_scan *scan, genet_err *err)
+{
+    if (strcmp(c->source_hash, scan->hash))
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "the data is not what this run began with: it has %" PRId64 " bytes with SHA-256 %s, "
+                              "the run's had %" PRId64 " with %s; give the same files, or begin a new run in another "
+                              "folder", scan->n_bytes, scan->hash, c->n_bytes, c->source_hash);
+    uint32_t crc = genet__crc32(0, c->file.at, c->file.size_bytes);
+    if (crc == c->crc) return true;
+    return genet__err_set(err, GENET_ERR_FORMAT, "the tokenized corpus is damaged: corpus.bin has CRC-32 %08" PRIx32
+                          ", corpus.json says %08" PRIx32, crc, c->crc);
+}
+
+bool genet__corpus_require(const corpus *c, int64_t block_size, genet_err *err)
+{
+    if (c->n_train <= block_size)
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "the data is too short: its training part has %" PRId64 " tokens, a block of %" PRId64
+                              " needs at least %" PRId64 "; give more text or a smaller --block-size",
+                              c->n_train, block_size, block_size + 1);
+    if (c->val_fraction > 0 && c->n_tokens - c->n_train < 2)
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "the data is too short: its validation part, the last %g of %" PRId64 " characters, "
+                              "has %" PRId64 " tokens and needs 2; give more text, a larger --val-fraction, or 0 for "
+                              "none", c->val_fraction, c->n_chars, c->n_tokens - c->n_train);
+    return true;
+}
+
+/* --- reading ---------------------------------------------------------------- */
+
+static int32_t token_at(const corpus *c, int64_t i)
+{
+    const unsigned char *p = c->file.at + i * c->element_bytes;
+    uint32_t id = (uint32_t)p[0] | (uint32_t)p[1] << 8;
+    if (c->element_bytes == 4) id |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return (int32_t)id;
+}
+
+void genet__corpus_read(const corpus *c, int64_t from, int64_t n, int32_t *to)
+{
+    assert(from >= 0 && n >= 0 && from <= c->n_tokens - n);
+    for (int64_t i = 0; i < n; i++) to[i] = token_at(c, from + i);
+}
+
+int64_t genet__corpus_bytes(const corpus *c, const tokenizer *t, int64_t from, int64_t to)
+{
+    assert(from >= 0 && to <= c->n_tokens);
+    int64_t n_bytes = 0;
+    for (int64_t i = from; i < to; i++) {
+        size_t n = 0;
+        genet__tokenizer_piece(t, token_at(c, i), &n);
+        n_bytes += (int64_t)n;
+    }
+    return n_bytes;
+}

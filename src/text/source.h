@@ -1,0 +1,35 @@
+/* source.h - text from files, folders and standard input as one stream of
+ * valid UTF-8, read in chunks and as often as wanted; larger than memory if
+ * need be.
+ *
+ * A folder stands for the files in it and below, names beginning with a dot
+ * left out.  All files are put in order bytewise by path, and joined with nothing
+ * between them; line ends stay as they are.  Gzip is known by its first two bytes.  "-" is
+ * standard input: it (like any pipe) is first copied to a temporary file
+ * without a name in the spool folder. */
+#ifndef GENET_TEXT_SOURCE_H
+#define GENET_TEXT_SOURCE_H
+#include "text/tokenizer.h"
+
+typedef struct text_source text_source;
+
+/* spool: folder for copies of pipes; NULL: $TMPDIR or /tmp. */
+text_source *genet__source_open(const char *const *paths, int n, const char *spool, genet_err *err);
+void genet__source_close(text_source *s);
+/* The next piece of whole characters of one file, valid until the next call;
+ * *n == 0 at the end of all, after which the source begins again.  Bytes
+ * that are not UTF-8 are an error with file and offset. */
+bool genet__source_next(text_source *s, const char **text, size_t *n, genet_err *err);
+void genet__source_rewind(text_source *s);
+/* Put "FILE: byte N: " before err's words; i: index into the piece last given. */
+bool genet__source_prefix(const text_source *s, size_t i, genet_err *err);
+int  genet__source_files(const text_source *s);
+
+typedef struct text_scan {
+    int64_t  n_files, n_bytes, n_chars;
+    char     hash[HASH_HEX];      /* of the bytes of the stream, unpacked */
+    char_set chars;
+} text_scan;
+/* One pass over everything; empty text is an error. */
+bool genet__source_scan(text_source *s, text_scan *out, genet_err *err);
+#endif

@@ -1,0 +1,275 @@
+/* loop.c - from the first step to the last: step, evaluate, log, save, stop.
+ *
+ * All that a step depends on is its number, the seed, the weights and the
+ * optimiser's state, and all of that is in a save; the clock only enters the
+ * metrics.  So a resumed run repeats the uninterrupted one bit for bit. */
+#include <math.h>
+#include <string.h>
+#include "base/err.h"
+#include "base/str.h"
+#include "train/save.h"
+#include "train/step.h"
+
+enum { MAX_BAD_STEPS = 5 };
+
+typedef struct loop {
+    const train_job *job;
+    const train_options *o;
+    train_step  step;
+    save_state  at;
+    metrics     metrics;
+    train_event event;
+    int64_t     max_steps, saved_step;      /* saved_step: of the newest save, -1 */
+    double      started_s, untimed_s;       /* since the last speed: begin, and time not spent on steps */
+    int64_t     started_step;
+    double      run_started_s, time_before_s;
+} loop;
+
+static void tell(loop *l, train_event_kind kind)
+{
+    train_event *e = &l->event;
+    e->kind = kind;
+    e->step = l->at.step;
+    e->score = l->at.score;
+    e->best_loss = l->at.best_loss;
+    e->best_step = l->at.best_step;
+    e->time_s = l->time_before_s + genet__now_s() - l->run_started_s;
+    if (l->job->watch) l->job->watch(l->job->watcher, e);
+}
+
+/* --- memory ------------------------------------------------------------------------ */
+
+static void cost_of(const train_job *job, const train_step *s, train_cost *out)
+{
+    const params *p = job->params;
+    *out = (train_cost){ .flops = s->info.flops * (double)s->accumulation + s->update_info.flops,
+                         .bytes = s->info.bytes * (double)s->accumulation + s->update_info.bytes,
+                         .n_kernels = s->info.n_kernels + s->update_info.n_kernels,
+                         .workspace_bytes = s->info.workspace_bytes, .weights = s->weights.start[s->weights.n] };
+    if (s->update_info.workspace_bytes > out->workspace_bytes) out->workspace_bytes = s->update_info.workspace_bytes;
+    if (job->eval_workspace_bytes > out->workspace_bytes) out->workspace_bytes = job->eval_workspace_bytes;
+    out->params_bytes = genet__params_bytes(p, ~0u);
+    for (int i = 0; i < p->n; i++) out->unplaced_bytes += p->at[i]->address ? 0 : p->at[i]->size_bytes;
+    out->total_bytes = out->params_bytes + out->workspace_bytes + job->data_bytes;
+}
+
+bool genet__train_cost(const train_job *job, int64_t rows, int64_t accumulation, train_cost *out, genet_err *err)
+{
+    train_step s;
+    bool ok = genet__step_build(&s, job, rows, accumulation, err);
+    if (ok) cost_of(job, &s, out);
+    genet__step_release(&s);
+    return ok;
+}
+
+static void bytes_text(char out[32], size_t n)
+{
+    double x = (double)n;
+    const char *unit[] = { "bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+    int i = 0;
+    for (; x >= 1024 && i < 6; i++) x /= 1024;
+    snprintf(out, 32, i ? "%.1f %s" : "%.0f %s", x, unit[i]);
+}
+
+/* The largest smaller batch, of equal parts, that `available` bytes hold. */
+static void advise(const train_job *job, size_t available, str *advice)
+{
+    int64_t rows = job->batch_rows, parts = job->options->gradient_accumulation_steps;
+    for (int64_t cut = 2; cut <= rows; cut++) {
+        train_cost c;
+        if (rows % cut || !genet__train_cost(job, rows / cut, parts * cut, &c, NULL)) continue;
+        if (c.workspace_bytes + c.unplaced_bytes + job->data_bytes > available) continue;
+        genet__str_printf(advice, "--batch-size %lld with --gradient-accumulation-steps %lld would fit and learn the same",
+                          (long long)(rows / cut), (long long)(parts * cut));
+        return;
+    }
+    genet__str_add(advice, job->options->checkpoint_activations ? "no batch would fit: take a smaller model"
+                   : "no smaller batch would fit: try --checkpoint-activations, or a smaller model");
+}
+
+static bool check_memory(const train_job *job, const train_cost *c, genet_err *err)
+{
+    size_t available = genet__memory_available(), need = c->workspace_bytes + c->unplaced_bytes + job->data_bytes;
+    if (!available || need <= available) return true;
+    char total[32], state[32], work[32], have[32];
+    str advice = {0};
+    bytes_text(total, need);
+    bytes_text(state, c->params_bytes);
+    bytes_text(work, c->workspace_bytes);
+    bytes_text(have, available);
+    advise(job, available, &advice);
+    genet__err_set(err, GENET_ERR_MEMORY, "training needs %s of memory (weights and optimiser %s, values of a step %s), and "
+                   "%s is available; %s", total, state, work, have, genet__str(&advice));
+    genet__str_release(&advice);
+    return false;
+}
+
+/* --- beginning ----------------------------------------------------------------------- */
+
+static bool resume(loop *l, genet_err *err)
+{
+    const char *folder = l->o->out;
+    int64_t newest;
+    TRY(genet__save_newest(folder, &newest, l->job->log, err));
+    if (newest < 0) {
+        genet__log(l->job->log, LOG_INFO, "no complete save in %s: beginning at step 0", folder);
+        return true;
+    }
+    TRY(genet__save_read(l->job, newest, &l->at, err));
+    l->saved_step = newest;
+    genet__log(l->job->log, LOG_INFO, "going on from %s/training/step-%lld", folder, (long long)newest);
+    return genet__save_publish(l->job, &l->at, err);
+}
+
+static bool begin(loop *l, genet_err *err)
+{
+    const train_job *job = l->job;
+    train_cost cost;
+    TRY(genet__train_check(l->o, err));
+    TRY(genet__step_build(&l->step, job, job->batch_rows, l->o->gradient_accumulation_steps, err));
+    cost_of(job, &l->step, &cost);
+    TRY(check_memory(job, &cost, err));
+    TRY(genet__params_place(job->params, err));
+    TRY(genet__save_begin(job, err));
+    if (l->o->resume) TRY(resume(l, err));
+    TRY(genet__params_fill(job->params, err));
+    TRY(genet__step_attach(&l->step, job, err));
+    TRY(!job->ready || job->ready(job->user, err));
+    TRY(genet__metrics_open(&l->metrics, l->o->out, l->at.step, err));
+    l->time_before_s = l->at.time_s;
+    l->run_started_s = l->started_s = genet__now_s();
+    l->started_step = l->at.step;
+    l->event.weights = cost.weights;
+    l->event.bytes = cost.total_bytes;
+    tell(l, TRAIN_BEGIN);
+    return !job->describe || job->describe(job->user, &l->event, err);
+}
+
+/* --- one step and what follows it -------------------------------------------------------- */
+
+static bool one_step(loop *l, genet_err *err)
+{
+    const train_job *job = l->job;
+    double lr = genet__schedule(l->o, l->max_steps, l->at.step);
+    step_result r;
+    TRY(genet__step_run(&l->step, job, l->at.step, l->at.updates + 1, lr, &r, err));
+    if (!l->at.step && l->o->gradient_accumulation_steps == 1) TRY(genet__step_check_gradients(&l->step, job, err));
+    l->at.step++;
+    l->event.loss = (double)r.loss;
+    l->event.grad_norm = (double)r.grad_norm;
+    l->event.learning_rate = lr;
+    if (r.finite) {
+        l->at.updates++;
+        l->at.bad_steps = 0;
+        return true;
+    }
+    l->at.bad_steps++;
+    genet__log(job->log, LOG_WARN, "step %lld: loss %g, gradient norm %g: not finite, so nothing was changed",
+               (long long)l->at.step, (double)r.loss, (double)r.grad_norm);
+    if (l->at.bad_steps < MAX_BAD_STEPS) return true;
+    if (l->saved_step < 0)
+        return genet__err_set(err, GENET_ERR_GRAPH, "loss or gradient were not finite for %d steps in a row, up to step %lld, "
+                              "and nothing was saved yet; a lower --learning-rate may help", MAX_BAD_STEPS, (long long)l->at.step);
+    return genet__err_set(err, GENET_ERR_GRAPH, "loss or gradient were not finite for %d steps in a row, up to step %lld; "
+                          "the last good save is %s/training/step-%lld.  A lower --learning-rate may help",
+                          MAX_BAD_STEPS, (long long)l->at.step, l->o->out, (long long)l->saved_step);
+}
+
+static bool patience_over(const loop *l)
+{
+    return l->o->early_stopping_patience > 0 && l->at.evals_since_best >= l->o->early_stopping_patience;
+}
+
+static bool evaluate(loop *l, bool *better, bool *enough, genet_err *err)
+{
+    double began = genet__now_s();
+    TRY(l->job->evaluate(l->job->user, &l->at.score, err));
+    *better = l->at.score.loss < l->at.best_loss;
+    l->at.evals_since_best = *better ? 0 : l->at.evals_since_best + 1;
+    if (*better) {
+        l->at.best_loss = l->at.score.loss;
+        l->at.best_step = l->at.step;
+    }
+    *enough = patience_over(l);
+    l->untimed_s += genet__now_s() - began;
+    return true;
+}
+
+/* Units a second since the last time this was asked for. */
+static void measure(loop *l)
+{
+    double now = genet__now_s(), spent = now - l->started_s - l->untimed_s;
+    int64_t steps = l->at.step - l->started_step;
+    if (!steps) return;
+    double units = (double)(steps * l->o->gradient_accumulation_steps * l->job->batch_rows) * l->job->units_per_row;
+    l->event.units_per_s = spent > 0 ? units / spent : 0;
+    l->event.left_s = spent / (double)steps * (double)(l->max_steps - l->at.step);
+    l->started_s = now;
+    l->started_step = l->at.step;
+    l->untimed_s = 0;
+}
+
+static bool save(loop *l, genet_err *err)
+{
+    double began = genet__now_s();
+    if (l->saved_step == l->at.step) return true;
+    TRY(genet__metrics_sync(&l->metrics, err));
+    l->at.time_s = l->time_before_s + began - l->run_started_s;
+    TRY(genet__save_write(l->job, &l->at, err));
+    l->saved_step = l->at.step;
+    if (l->job->describe) TRY(l->job->describe(l->job->user, &l->event, err));
+    tell(l, TRAIN_SAVE);
+    l->untimed_s += genet__now_s() - began;
+    return true;
+}
+
+static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
+
+/* After a step: evaluation, log line, save.  *done: this was the last one. */
+static bool after_step(loop *l, bool *done, genet_err *err)
+{
+    const train_options *o = l->o;
+    int64_t step = l->at.step;
+    bool better = false, enough = false, stopping = l->job->stop && *l->job->stop;
+    bool last = step >= l->max_steps;
+    bool score = l->job->evaluate && (last || every(o->eval_steps, step)) && !(stopping && !last);
+    if (score) TRY(evaluate(l, &better, &enough, err));
+    *done = last || enough || stopping;
+    l->event.logged = step == 1 || every(o->log_steps, step) || score || *done;
+    if (l->event.logged) measure(l);
+    tell(l, TRAIN_STEP);
+    if (l->event.logged) TRY(genet__metrics_add(&l->metrics, &l->event, score, err));
+    if (score) tell(l, TRAIN_EVAL);
+    if (every(o->save_steps, step) || better || *done) TRY(save(l, err));
+    return true;
+}
+
+static bool run(loop *l, genet_err *err)
+{
+    bool done = l->at.step >= l->max_steps || patience_over(l);
+    if (done) genet__log(l->job->log, LOG_INFO, "the run has ended already, at step %lld of %lld; a larger --max-steps goes "
+                         "on", (long long)l->at.step, (long long)l->max_steps);
+    while (!done) {
+        TRY(one_step(l, err));
+        TRY(after_step(l, &done, err));
+    }
+    if (l->job->stop && *l->job->stop && l->at.step < l->max_steps)
+        return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld and saved; --out %s --resume goes on "
+                              "from there", (long long)l->at.step, (long long)l->max_steps, l->o->out);
+    return true;
+}
+
+bool genet__train(const train_job *job, train_event *last, genet_err *err)
+{
+    const train_options *o = job->options;
+    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1,
+               .max_steps = o->epochs > 0 ? o->epochs * job->steps_per_epoch : o->max_steps };
+    l.at.score = (train_score){ NAN, NAN, NAN, NAN, 0 };
+    l.event = (train_event){ .max_steps = l.max_steps, .unit = job->unit, .scores = job->scores };
+    bool ok = begin(&l, err) && run(&l, err);
+    if (ok) tell(&l, TRAIN_END);
+    *last = l.event;
+    genet__metrics_close(&l.metrics);
+    genet__step_release(&l.step);
+    return ok;
+}

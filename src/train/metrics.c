@@ -1,0 +1,94 @@
+/* metrics.c - training/metrics.jsonl: one JSON object a line, appended as the
+ * run goes and cut back to the save that a resumed run begins from. */
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "train/save.h"
+
+enum { MAX_FILE_BYTES = 1 << 30 };
+
+/* Bytes of the whole lines that belong to steps up to `step`. */
+static size_t good_part(const char *text, size_t n, int64_t step)
+{
+    size_t at = 0;
+    while (at < n) {
+        const char *end = memchr(text + at, '\n', n - at);
+        if (!end) break;
+        json_t *line = json_loadb(text + at, (size_t)(end - text) - at, 0, NULL);
+        json_t *number = json_object_get(line, "step");
+        bool keep = json_is_integer(number) && json_integer_value(number) <= step;
+        json_decref(line);
+        if (!keep) break;
+        at = (size_t)(end - text) + 1;
+    }
+    return at;
+}
+
+static bool cut(const char *path, int64_t step, genet_err *err)
+{
+    size_t n;
+    char *text = genet__file_read(path, MAX_FILE_BYTES, &n, err);
+    if (!text) return false;
+    size_t keep = good_part(text, n, step);
+    bool ok = keep == n || genet__file_write_all(path, text, keep, err);
+    genet__free(text);
+    return ok;
+}
+
+bool genet__metrics_open(metrics *m, const char *folder, int64_t step, genet_err *err)
+{
+    *m = (metrics){ .fd = -1, .path = genet__path_join(folder, "training/metrics.jsonl") };
+    if (!m->path) return genet__err_memory(err);
+    if (genet__file_exists(m->path)) TRY(cut(m->path, step, err));
+    m->fd = open(m->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    return m->fd >= 0 || genet__err_errno(err, "write", m->path);
+}
+
+void genet__metrics_close(metrics *m)
+{
+    if (m->path && m->fd >= 0) close(m->fd);
+    genet__free(m->path);
+    *m = (metrics){ .fd = -1 };
+}
+
+/* JSON has no infinities: a loss that is none is null. */
+static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+static void add_score(json_t *line, const train_event *e)
+{
+    json_object_set_new(line, "val_loss", real(e->score.loss));
+    if (e->scores & SCORE_PERPLEXITY) json_object_set_new(line, "perplexity", real(e->score.perplexity));
+    if (e->scores & SCORE_BITS_PER_BYTE) json_object_set_new(line, "bits_per_byte", real(e->score.bits_per_byte));
+    if (e->scores & SCORE_ACCURACY) json_object_set_new(line, "val_accuracy", real(e->score.accuracy));
+}
+
+bool genet__metrics_add(metrics *m, const train_event *e, bool with_score, genet_err *err)
+{
+    char speed[40] = "";
+    strncat(speed, e->unit, sizeof speed - 10);
+    strcat(speed, "_per_s");
+    json_t *line = json_pack("{s:I, s:o}", "step", (json_int_t)e->step, "loss", real(e->loss));
+    if (!line) return genet__err_memory(err);
+    if (with_score) add_score(line, e);
+    json_object_set_new(line, "learning_rate", real(e->learning_rate));
+    json_object_set_new(line, "grad_norm", real(e->grad_norm));
+    json_object_set_new(line, speed, real(round(e->units_per_s * 10) / 10));
+    json_object_set_new(line, "time_s", real(round(e->time_s * 1000) / 1000));
+    char *text = json_dumps(line, JSON_REAL_PRECISION(9));
+    json_decref(line);
+    if (!text) return genet__err_memory(err);
+    bool ok = genet__file_write(m->fd, text, strlen(text)) && genet__file_write(m->fd, "\n", 1);
+    free(text);
+    return ok || genet__err_errno(err, "write", m->path);
+}
+
+bool genet__metrics_sync(metrics *m, genet_err *err)
+{
+    return genet__file_sync(m->fd) || genet__err_errno(err, "write", m->path);
+}

@@ -1,0 +1,341 @@
+/* save.c - a run's folders.
+ *
+ * A save is written as training/step-N.tmp: weights, optimiser, state,
+ * settings, and last the manifest with every file's size and checksum; then
+ * everything is synced and the folder renamed.  So a folder called step-N is
+ * whole, and the manifest proves it when the disk is not to be trusted.  The
+ * weights on top are replaced by a synced rename after that.  Whatever a
+ * kill leaves behind is either unreachable (.tmp) or repeated at resume. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "model/model.h"
+#include "train/save.h"
+
+static const char weights_file[] = "model.safetensors", optimiser_file[] = "optimizer.safetensors",
+                  state_file[] = "state.json", settings_file[] = "settings.json", manifest_file[] = "manifest.json";
+static const char *const saved_files[] = { weights_file, optimiser_file, state_file, settings_file };
+enum { N_SAVED = sizeof saved_files / sizeof *saved_files, PATH_BYTES = 4096, JSON_BYTES = 1 << 24 };
+
+/* --- paths ----------------------------------------------------------------------- */
+
+typedef struct path { char at[PATH_BYTES]; } path;
+
+static bool path_set(path *p, genet_err *err, const char *fmt, ...) GENET_PRINTF(3, 4);
+static bool path_set(path *p, genet_err *err, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(p->at, sizeof p->at, fmt, ap);
+    va_end(ap);
+    return (n >= 0 && n < PATH_BYTES) || genet__err_set(err, GENET_ERR_IO, "the path %.60s... is too long", p->at);
+}
+
+static bool step_path(path *p, const char *folder, int64_t step, const char *tail, genet_err *err)
+{
+    return path_set(p, err, "%s/training/step-%lld%s", folder, (long long)step, tail);
+}
+
+bool genet__save_exists(const char *folder)
+{
+    path p;
+    return (path_set(&p, NULL, "%s/training/settings.json", folder) && genet__file_exists(p.at)) ||
+           (path_set(&p, NULL, "%s/config.json", folder) && genet__file_exists(p.at)) ||
+           (path_set(&p, NULL, "%s/%s", folder, weights_file) && genet__file_exists(p.at));
+}
+
+bool genet__save_begin(const train_job *job, genet_err *err)
+{
+    path p;
+    TRY(path_set(&p, err, "%s/training", job->options->out));
+    TRY(genet__file_make_dirs(p.at, err));
+    TRY(path_set(&p, err, "%s/training/%s", job->options->out, settings_file));
+    return genet__json_write(p.at, job->settings, err);
+}
+
+/* --- lists of saves ---------------------------------------------------------------- */
+
+/* N of "step-N", or -1. */
+static int64_t step_of(const char *name)
+{
+    int64_t n;
+    return !strncmp(name, "step-", 5) && genet__parse_int(name + 5, &n) && n >= 0 ? n : -1;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Steps of the folders called step-N, newest first; free with genet__free. */
+static bool list_steps(const char *folder, int64_t **steps, int *n, genet_err *err)
+{
+    path p;
+    *n = 0;
+    *steps = NULL;
+    TRY(path_set(&p, err, "%s/training", folder));
+    if (!genet__file_is_dir(p.at)) return true;
+    char **names = genet__file_list(p.at, err);
+    if (!names) return false;
+    int total = 0;
+    while (names[total]) total++;
+    *steps = genet__alloc_array((size_t)total + 1, sizeof **steps);
+    for (int i = 0; *steps && i < total; i++)
+        if (step_of(names[i]) >= 0) (*steps)[(*n)++] = step_of(names[i]);
+    genet__file_list_free(names);
+    if (!*steps) return genet__err_memory(err);
+    qsort(*steps, (size_t)*n, sizeof **steps, newest_first);
+    return true;
+}
+
+/* Never half a folder under its real name. */
+static bool drop_save(const char *folder, int64_t step, genet_err *err)
+{
+    path from, to;
+    TRY(step_path(&from, folder, step, "", err));
+    TRY(step_path(&to, folder, step, ".tmp", err));
+    TRY(genet__file_remove_tree(to.at, err));
+    TRY(genet__file_rename(from.at, to.at, err));
+    return genet__file_remove_tree(to.at, err);
+}
+
+/* --- is a save whole? ---------------------------------------------------------------- */
+
+static bool file_matches(const char *save, const char *name, const json_t *files, genet_err *err)
+{
+    path p;
+    uint32_t crc;
+    int64_t size;
+    TRY(path_set(&p, err, "%s/%s", save, name));
+    const json_t *entry = json_object_get(files, name);
+    int64_t want_size, want_crc;
+    TRY(genet__json_int(entry, "size_bytes", save, &want_size, NULL, err));
+    TRY(genet__json_int(entry, "crc32", save, &want_crc, NULL, err));
+    TRY(genet__file_crc32(p.at, &crc, &size, err));
+    return (size == want_size && (int64_t)crc == want_crc) ||
+           genet__err_set(err, GENET_ERR_FORMAT, "%s does not match its manifest", p.at);
+}
+
+static bool is_whole(const char *save, genet_err *err)
+{
+    path p;
+    TRY(path_set(&p, err, "%s/%s", save, manifest_file));
+    json_t *manifest = genet__json_read(p.at, JSON_BYTES, err);
+    if (!manifest) return false;
+    const json_t *files = json_object_get(manifest, "files");
+    bool ok = json_is_object(files) || genet__err_set(err, GENET_ERR_FORMAT, "%s: no list of files", p.at);
+    for (int i = 0; ok && i < N_SAVED; i++)
+        ok = json_object_get(files, saved_files[i]) ? file_matches(save, saved_files[i], files, err)
+             : genet__err_set(err, GENET_ERR_FORMAT, "%s does not list %s", p.at, saved_files[i]);
+    json_decref(manifest);
+    return ok;
+}
+
+static bool clear_leftovers(const char *folder, genet_err *err)
+{
+    path p, one;
+    TRY(path_set(&p, err, "%s/training", folder));
+    char **names = genet__file_is_dir(p.at) ? genet__file_list(p.at, err) : NULL;
+    bool ok = true;
+    for (int i = 0; ok && names && names[i]; i++) {
+        size_t n = strlen(names[i]);
+        if (strncmp(names[i], "step-", 5) || n < 4 || strcmp(names[i] + n - 4, ".tmp")) continue;
+        ok = path_set(&one, err, "%s/%s", p.at, names[i]) && genet__file_remove_tree(one.at, err);
+    }
+    genet__file_list_free(names);
+    return ok;
+}
+
+/* The newest step that is whole; with clear, those that are not are removed. */
+static bool newest(const char *folder, bool clear, int64_t *step, const log_sink *log, genet_err *err)
+{
+    int64_t *steps;
+    int n;
+    bool ok = list_steps(folder, &steps, &n, err);
+    *step = -1;
+    for (int i = 0; ok && i < n && *step < 0; i++) {
+        path p;
+        genet_err why;
+        ok = step_path(&p, folder, steps[i], "", err);
+        if (!ok) break;
+        if (is_whole(p.at, &why)) *step = steps[i];
+        else {
+            genet__log(log, LOG_WARN, "%s is not complete (%s); going back to the save before it", p.at, why.text);
+            ok = !clear || drop_save(folder, steps[i], err);
+        }
+    }
+    genet__free(steps);
+    return ok;
+}
+
+bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, genet_err *err)
+{
+    TRY(clear_leftovers(folder, err));
+    return newest(folder, true, step, log, err);
+}
+
+bool genet__save_last(const char *folder, int64_t *step, genet_err *err) { return newest(folder, false, step, NULL, err); }
+
+json_t *genet__save_settings(const char *folder, genet_err *err)
+{
+    path p;
+    int64_t step;
+    if (!newest(folder, false, &step, NULL, err)) return NULL;
+    bool ok = step >= 0 ? step_path(&p, folder, step, "/settings.json", err)
+                        : path_set(&p, err, "%s/training/%s", folder, settings_file);
+    if (!ok) return NULL;
+    if (genet__file_exists(p.at)) return genet__json_read(p.at, JSON_BYTES, err);
+    genet__err_set(err, GENET_ERR_USAGE, "there is no run in %s to resume: it has no training/settings.json", folder);
+    return NULL;
+}
+
+/* --- state ------------------------------------------------------------------------------ */
+
+static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+static json_t *state_to_json(const save_state *s)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:I}",
+                     "step", (json_int_t)s->step, "updates", (json_int_t)s->updates, "bad_steps", (json_int_t)s->bad_steps,
+                     "best_step", (json_int_t)s->best_step, "evals_since_best", (json_int_t)s->evals_since_best,
+                     "best_loss", real(s->best_loss), "time_s", s->time_s, "val_loss", real(s->score.loss),
+                     "perplexity", real(s->score.perplexity), "bits_per_byte", real(s->score.bits_per_byte),
+                     "accuracy", real(s->score.accuracy), "val_count", (json_int_t)s->score.count);
+}
+
+/* Absent or null: none. */
+static double real_of(const json_t *j, const char *key, double none)
+{
+    const json_t *x = json_object_get(j, key);
+    return json_is_number(x) ? json_number_value(x) : none;
+}
+
+static bool state_from_json(const json_t *j, const char *where, save_state *s, genet_err *err)
+{
+    struct { const char *key; int64_t *at; } numbers[] = {
+        { "step", &s->step }, { "updates", &s->updates }, { "bad_steps", &s->bad_steps },
+        { "best_step", &s->best_step }, { "evals_since_best", &s->evals_since_best }, { "val_count", &s->score.count },
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        TRY(genet__json_int(j, numbers[i].key, where, numbers[i].at, NULL, err));
+    s->best_loss = real_of(j, "best_loss", HUGE_VAL);
+    s->time_s = real_of(j, "time_s", 0);
+    s->score.loss = real_of(j, "val_loss", NAN);
+    s->score.perplexity = real_of(j, "perplexity", NAN);
+    s->score.bits_per_byte = real_of(j, "bits_per_byte", NAN);
+    s->score.accuracy = real_of(j, "accuracy", NAN);
+    return true;
+}
+
+/* The best save may have been taken away by hand: then there is no best yet. */
+static bool check_best(const train_job *job, save_state *s, genet_err *err)
+{
+    path p;
+    TRY(step_path(&p, job->options->out, s->best_step, "/model.safetensors", err));
+    if (s->best_step <= 0 || genet__file_exists(p.at)) return true;
+    genet__log(job->log, LOG_WARN, "the best save, step %lld, is gone: looking for a new best", (long long)s->best_step);
+    s->best_step = 0;
+    s->best_loss = HUGE_VAL;
+    return true;
+}
+
+bool genet__save_read(const train_job *job, int64_t step, save_state *s, genet_err *err)
+{
+    path p;
+    TRY(step_path(&p, job->options->out, step, "/model.safetensors", err));
+    TRY(genet__weights_read(job->params, PARAM_WEIGHT | PARAM_BUFFER, p.at, NULL, err));
+    TRY(step_path(&p, job->options->out, step, "/optimizer.safetensors", err));
+    TRY(genet__weights_read(job->params, PARAM_OPTIMISER, p.at, NULL, err));
+    TRY(step_path(&p, job->options->out, step, "/state.json", err));
+    json_t *j = genet__json_read(p.at, JSON_BYTES, err);
+    bool ok = j && state_from_json(j, p.at, s, err);
+    json_decref(j);
+    TRY(ok);
+    if (s->step != step) return genet__err_set(err, GENET_ERR_FORMAT, "%s is of another step", p.at);
+    return check_best(job, s, err);
+}
+
+/* --- writing ------------------------------------------------------------------------------ */
+
+static bool write_manifest(const char *save, genet_err *err)
+{
+    path p;
+    json_t *files = json_object(), *all = json_pack("{s:i, s:o}", "version", 1, "files", files);
+    bool ok = all || genet__err_memory(err);
+    for (int i = 0; ok && i < N_SAVED; i++) {
+        uint32_t crc;
+        int64_t size;
+        ok = path_set(&p, err, "%s/%s", save, saved_files[i]) && genet__file_crc32(p.at, &crc, &size, err);
+        if (ok) json_object_set_new(files, saved_files[i], json_pack("{s:I, s:I}", "size_bytes", (json_int_t)size,
+                                                                     "crc32", (json_int_t)crc));
+    }
+    ok = ok && path_set(&p, err, "%s/%s", save, manifest_file) && genet__json_write(p.at, all, err);
+    json_decref(all);
+    return ok;
+}
+
+static bool write_files(const train_job *job, const save_state *s, const char *save, genet_err *err)
+{
+    path p;
+    TRY(path_set(&p, err, "%s/%s", save, weights_file));
+    TRY(genet__weights_write(job->params, PARAM_WEIGHT | PARAM_BUFFER, p.at, NULL, err));
+    TRY(path_set(&p, err, "%s/%s", save, optimiser_file));
+    TRY(genet__weights_write(job->params, PARAM_OPTIMISER, p.at, NULL, err));
+    TRY(path_set(&p, err, "%s/%s", save, settings_file));
+    TRY(genet__json_write(p.at, job->settings, err));
+    TRY(path_set(&p, err, "%s/%s", save, state_file));
+    json_t *state = state_to_json(s);
+    bool ok = state ? genet__json_write(p.at, state, err) : genet__err_memory(err);
+    json_decref(state);
+    TRY(ok);
+    TRY(write_manifest(save, err));
+    return genet__file_sync_dir(save, err);
+}
+
+static bool drop_old(const train_job *job, const save_state *s, genet_err *err)
+{
+    int64_t *steps;
+    int n;
+    bool ok = list_steps(job->options->out, &steps, &n, err);
+    for (int i = 0; ok && i < n; i++)
+        if (i >= job->options->save_total_limit && steps[i] != s->best_step) ok = drop_save(job->options->out, steps[i], err);
+    genet__free(steps);
+    return ok;
+}
+
+/* The step whose weights belong on top. */
+static int64_t published(const train_job *job, const save_state *s)
+{
+    return !strcmp(job->options->keep, "best") && s->best_step > 0 ? s->best_step : s->step;
+}
+
+bool genet__save_publish(const train_job *job, const save_state *s, genet_err *err)
+{
+    path from, to;
+    TRY(step_path(&from, job->options->out, published(job, s), "/model.safetensors", err));
+    TRY(path_set(&to, err, "%s/%s", job->options->out, weights_file));
+    return genet__file_copy(from.at, to.at, err);
+}
+
+bool genet__save_write(const train_job *job, const save_state *s, genet_err *err)
+{
+    path tmp, final;
+    TRY(step_path(&tmp, job->options->out, s->step, ".tmp", err));
+    TRY(step_path(&final, job->options->out, s->step, "", err));
+    if (genet__file_exists(final.at)) TRY(drop_save(job->options->out, s->step, err));
+    TRY(genet__file_remove_tree(tmp.at, err));
+    TRY(genet__file_make_dirs(tmp.at, err));
+    if (!write_files(job, s, tmp.at, err) || !genet__file_rename(tmp.at, final.at, err)) {
+        genet__file_remove_tree(tmp.at, NULL);
+        return genet__err_prefix(err, "the save of step %lld failed; earlier saves are untouched: ", (long long)s->step);
+    }
+    if (published(job, s) == s->step) TRY(genet__save_publish(job, s, err));
+    return drop_old(job, s, err);
+}
