@@ -8,7 +8,7 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE_FLAGS ?=
 
 # The make that cmake starts takes its number of jobs from -j, not from this one.
-COMPILE = MAKEFLAGS= cmake --build $(BUILD) -j$(JOBS)
+COMPILE = env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS cmake --build $(BUILD) -j$(JOBS)
 GENET   = $(BUILD)/genet
 
 .PHONY: all configure demo test clean install
@@ -24,7 +24,7 @@ demo:
 	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="$(CMAKE_FLAGS)"
 	@$(COMPILE) --target genet --target demo-text
 	@rm -rf $(BUILD)/demo-run
-	$(GENET) train gpt2 --data $(BUILD)/demo.txt --out $(BUILD)/demo-run --max-steps 600 --eval-steps 200 --log-steps 50
+	$(GENET) train gpt2 --data $(BUILD)/demo.txt --out $(BUILD)/demo-run --max-steps 800 --eval-steps 400 --log-steps 50
 	$(GENET) generate $(BUILD)/demo-run -p "The " -n 300
 
 test:

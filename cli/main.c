@@ -13,11 +13,8 @@ enum { N_VERB = sizeof verbs / sizeof *verbs };
 static int usage(FILE *to)
 {
     fputs("genet trains, runs and looks inside neural networks\n\nusage: genet VERB [WHAT] [--options]\n\n", to);
-    for (int i = 0; i < N_VERB; i++) {
-        char left[80];
-        snprintf(left, sizeof left, "%s %s", verbs[i]->name, verbs[i]->arguments);
-        fprintf(to, "  %-34s %s\n", left, verbs[i]->help);
-    }
+    for (int i = 0; i < N_VERB; i++)
+        fprintf(to, "  %-10s %s\n", verbs[i]->name, verbs[i]->help);
     fputs("\ngenet VERB --help lists a verb's options; genet --version says which genet this is\n", to);
     return to == stdout ? EXIT_DONE : EXIT_USAGE;
 }

@@ -19,11 +19,13 @@ static bool has(hf_folder *f, const char *name)
     return path && genet__file_exists(path);
 }
 
+/* Every refusal names the folder first: it is what the user gave. */
 static bool missing(hf_folder *f, const char *name, const char *hint, genet_err *err)
 {
     return genet__err_set(err, GENET_ERR_IO, "%s is not a whole model folder: %s is missing%s", f->path, name, hint);
 }
 
+/* model_type is what tells the families apart; without it nothing can be built. */
 static bool open_config(hf_folder *f, genet_err *err)
 {
     const char *path = path_in(f, "config.json");
@@ -34,6 +36,8 @@ static bool open_config(hf_folder *f, genet_err *err)
     return f->config && genet__json_string(f->config, "model_type", path, &f->model_type, NULL, err);
 }
 
+/* Only one file of weights is read.  The other ways to store them are known by
+ * their names, so that the message can say how to get the one. */
 static bool open_weights(hf_folder *f, genet_err *err)
 {
     const char *path = path_in(f, "model.safetensors");

@@ -9,12 +9,14 @@
 /* What is left of the header. */
 typedef struct cursor { const char *at, *end; } cursor;
 
+/* The next character that is not white space; 0 at the end. */
 static char peek(cursor *c)
 {
     while (c->at < c->end && (*c->at == ' ' || *c->at == '\n')) c->at++;
     return c->at < c->end ? *c->at : 0;
 }
 
+/* Step over wanted, or stay. */
 static bool take(cursor *c, char wanted)
 {
     if (peek(c) != wanted) return false;
@@ -33,6 +35,7 @@ static bool take_string(cursor *c, char out[32])
     return take(c, quote);
 }
 
+/* True and False are words without quotes. */
 static bool take_word(cursor *c, const char *word)
 {
     size_t n = strlen(word);
@@ -42,6 +45,7 @@ static bool take_word(cursor *c, const char *word)
     return true;
 }
 
+/* Checked digit by digit: a hostile size must not wrap. */
 static bool take_size(cursor *c, int64_t *out)
 {
     char first = peek(c);
@@ -71,6 +75,8 @@ static bool set_type(npy *a, const char *descr)
     return true;
 }
 
+/* Keys come in any order, each must come (bits of seen), and no other may:
+ * a field that we do not know could change what the bytes mean. */
 static bool parse_header(npy *a, cursor c, bool *fortran, char descr[32])
 {
     int seen = 0;
@@ -152,6 +158,7 @@ void genet__npy_close(npy *a)
     *a = (npy){ 0 };
 }
 
+/* Byte by byte, so that neither alignment nor the host's byte order matters. */
 static int64_t integer_at(const npy *a, int64_t i)
 {
     uint64_t u = 0;

@@ -21,11 +21,13 @@ typedef struct type_row { const char *name; int dtype, bytes; } type_row;
 static const type_row types[] = {
     { "F32", GENET_F32, 4 }, { "F64", GENET_F64, 8 }, { "F16", GENET_F16, 2 }, { "BF16", GENET_BF16, 2 },
     { "I32", GENET_I32, 4 }, { "U8", GENET_U8, 1 },
+    /* carried along, never computed with */
     { "I64", -1, 8 }, { "U64", -1, 8 }, { "U32", -1, 4 }, { "I16", -1, 2 }, { "U16", -1, 2 }, { "I8", -1, 1 },
     { "BOOL", -1, 1 }, { "F8_E4M3", -1, 1 }, { "F8_E5M2", -1, 1 }, { "C64", -1, 8 },
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
+/* By the file's spelling; NULL: a type from a later version of the format. */
 static const type_row *type_named(const char *name)
 {
     for (int i = 0; i < N_TYPES; i++)
@@ -33,6 +35,7 @@ static const type_row *type_named(const char *name)
     return NULL;
 }
 
+/* Every genet_dtype has exactly one spelling. */
 static const type_row *type_of(genet_dtype dtype)
 {
     for (int i = 0; i < N_TYPES; i++)
@@ -112,6 +115,7 @@ static bool read_entry(safetensors *s, safetensor *t, const char *name, const js
     return true;
 }
 
+/* Empty tensors share their place with a neighbour; the name makes the order one. */
 static int by_place(const void *a, const void *b)
 {
     const safetensor *x = a, *y = b;
@@ -134,6 +138,7 @@ static bool check_cover(const safetensors *s, const unsigned char *data, size_t 
                           "fetch or save it again", s->path, data + n_data - end);
 }
 
+/* Free-form strings about the file, such as {"format": "pt"}. */
 static bool read_metadata(safetensors *s, json_t *meta, genet_err *err)
 {
     const char *key;
@@ -146,6 +151,8 @@ static bool read_metadata(safetensors *s, json_t *meta, genet_err *err)
     return true;
 }
 
+/* Entries, then their order and cover, then the index by name (after sorting:
+ * it holds places in the array). */
 static bool read_header(safetensors *s, json_t *header, const unsigned char *data, size_t n_data, genet_err *err)
 {
     s->at = ARENA_ARRAY(&s->arena, safetensor, (int64_t)json_object_size(header));
@@ -170,6 +177,8 @@ static bool read_header(safetensors *s, json_t *header, const unsigned char *dat
     return true;
 }
 
+/* The length is believed only within the file and 100 MB, before anything is
+ * read or allocated for it. */
 static bool parse(safetensors *s, const unsigned char *bytes, size_t n, genet_err *err)
 {
     if (n < 8)
@@ -275,12 +284,14 @@ static json_t *entry_json(const safetensor_entry *e, const char *type, int64_t b
                      (json_int_t)end);
 }
 
+/* jansson's way of handing out text. */
 static int append(const char *text, size_t n, void *out)
 {
     genet__str_add_n(out, text, n);
     return ((str *)out)->failed ? -1 : 0;
 }
 
+/* Offsets follow from the order of the entries: each begins where the last ended. */
 static bool fill_header(json_t *header, const safetensor_entry *e, int n, const json_t *metadata, genet_err *err)
 {
     int64_t begin = 0;
@@ -315,6 +326,7 @@ static bool header_text(str *out, const safetensor_entry *e, int n, const json_t
     return ok;
 }
 
+/* piece: SAFETENSORS_CHUNK bytes, all the memory that writing takes. */
 static bool write_data(writer *w, const safetensor_entry *e, int n, safetensors_read_fn *read, void *user, char *piece,
                        genet_err *err)
 {

@@ -15,6 +15,7 @@ static const uint32_t root[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
+/* ROTR of section 3.2; compilers make one instruction of it. */
 static uint32_t rotate(uint32_t x, int n)
 {
     return x >> n | x << (32 - n);
@@ -58,6 +59,7 @@ void genet__sha256_init(sha256 *s)
                   0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 }, 0, { 0 } };
 }
 
+/* A started block is filled first; whole ones are mixed in place; the rest waits. */
 void genet__sha256_add(sha256 *s, const void *bytes, size_t n)
 {
     const unsigned char *p = bytes;

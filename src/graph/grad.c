@@ -114,9 +114,11 @@ static bool reserve(backward *b)
 static void add_gradient(backward *b, tensor *x, tensor *g)
 {
     if (!reserve(b) || !x || !g || x->poisoned || g->poisoned || !b->depends[x->id]) return;
+    if (x->side && x->op->flat_sides >> x->side & 1) return;
     g = genet__sum_to(g, &x->shape);
     tensor *have = b->grad[x->id];
-    g = have ? genet_add(have, g) : g;
+    tensor *joined = have ? genet__join_pads(have, g) : g;
+    g = joined ? joined : genet_add(have, g);
     if (reserve(b)) b->grad[x->id] = g;
 }
 

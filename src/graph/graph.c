@@ -74,7 +74,7 @@ tensor *genet__sum_to(tensor *x, const shape *s)
 const char *genet__shape_text(char out[160], const tensor *t)
 {
     size_t at = (size_t)snprintf(out, 160, "[");
-    for (int i = 0; i < t->shape.rank; i++)
+    for (int i = 0; i < t->shape.rank && at < 136; i++)        /* an extent has 20 characters at most */
         at += (size_t)snprintf(out + at, 160 - at, "%s%lld", i ? "," : "", (long long)t->shape.dim[i]);
     snprintf(out + at, 160 - at, "]");
     return out;
@@ -180,7 +180,7 @@ static void settle(tensor *y)
     else y->version = y->in[0]->version;
     int output = 0;
     for (int k = 0; k < y->n_in; k++) {
-        if (!(y->op->state_in >> k & 1)) continue;
+        if (!genet__rewrites(y->op, k)) continue;
         tensor *t = genet__side(y, output++), *s = y->in[k];
         if (!s) continue;
         t->root = s->root;
@@ -193,7 +193,7 @@ static void settle(tensor *y)
 static bool states_are_states(tensor *y)
 {
     for (int k = 0; k < y->n_in; k++)
-        if (y->op->state_in >> k & 1 && y->in[k] && !genet__op_is(y->in[k]->root, OP_state))
+        if (genet__rewrites(y->op, k) && y->in[k] && !genet__op_is(y->in[k]->root, OP_state))
             return genet__fail(y, "input %d must be state, or a window on it", k);
     return true;
 }

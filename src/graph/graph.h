@@ -103,6 +103,8 @@ typedef struct op {
     unsigned    state_in;       /* bit k: input k is state that this op rewrites;
                                    output j (0 main, 1.. sides) takes the storage of the
                                    j-th such input */
+    unsigned    flat_sides;     /* bit k: side k is piecewise constant (a count, indices): no
+                                   gradient flows through it */
     const char *sig;            /* elementwise: "FF>F" */
     int         ulp;            /* elementwise: bound of the f32 value's error */
     /* Set y's shape and dtype, and its sides'; for a view also start, stride,
@@ -184,6 +186,9 @@ const char *genet__shape_text(char out[160], const tensor *t);
 tensor *genet__saved(tensor *t);
 #define SAVED(t) genet__saved(t)
 
+/* Is input k of this op state that it rewrites? */
+static inline bool genet__rewrites(const op *o, int k) { return k < MAX_IN && o->state_in >> k & 1; }
+
 static inline tensor *genet__side(const tensor *y, int k)
 {
     return y->poisoned ? &y->graph->poison : y->graph->node[y->id + k];
@@ -199,6 +204,9 @@ void    genet__dense_strides(const shape *s, int64_t stride[MAX_DIM]);
 bool    genet__broadcast_shape(const shape *a, const shape *b, shape *out);
 /* Sum x's broadcast dimensions away so that it has shape s. */
 tensor *genet__sum_to(tensor *x, const shape *s);
+/* a + b as a concatenation, where both are the gradients of neighbouring
+ * slices of one tensor (q, k and v, say); NULL where they are not. */
+tensor *genet__join_pads(tensor *a, tensor *b);
 /* A negative axis counts from the end. */
 static inline int genet__axis_of(const tensor *x, int axis) { return axis < 0 ? axis + x->shape.rank : axis; }
 /* Definition of y in simpler ops, at the end of y's graph. */

@@ -74,6 +74,7 @@ static bool infer_cross_entropy(tensor *y)
     return true;
 }
 
+/* gather_last picks 0 where the target is no class; where_class replaces that. */
 static void expand_cross_entropy(tensor *y, tensor **out)
 {
     tensor *x = y->in[0], *t = y->in[1];
@@ -90,6 +91,8 @@ static void expand_cross_entropy(tensor *y, tensor **out)
     out[2] = lse;
 }
 
+/* The probabilities are made again from logits and lse: nothing of size
+ * (..., V) is kept for the backward pass but the logits. */
 static void grad_cross_entropy(tensor *y, tensor *g, tensor **d)
 {
     d[0] = APPLY(OP_cross_entropy_grad, &y->attr, SAVED(y->in[0]), SAVED(y->in[1]), SAVED(genet__side(y, 2)), g);
@@ -117,9 +120,11 @@ static void ref_cross_entropy(const tensor *y, double *const in[], double *const
     }
 }
 
+/* Subtract, exponentiate, add, and the maximum. */
 static double flops_rows(const tensor *y) { return 4.0 * (double)genet__numel(&y->in[0]->shape); }
 
 #define CE(ignore, smoothing) .attr = { .f = { smoothing }, .i = { ignore } }
+/* Ignored and impossible targets, one class, a row longer than any block. */
 static const probe probes_cross_entropy[] = {
     { CE(-100, 0), .in = { PF(-3, 3, 3, 5), PI(0, 4, 3) } },
     { CE(1, .1), .in = { PF(-3, 3, 2, 3, 4), PI(0, 3, 2, 3) } },
@@ -133,7 +138,7 @@ static const probe probes_cross_entropy[] = {
     { .edge = true, CE(-1, .2), .in = { PF(-9, 9, 2, 9001), PI(0, 9000, 2) } },
     { .edge = true, CE(-1, 0), .in = { PF(-9, 9, 769, 67), PI(-1, 66, 769) } },
 };
-ROW(cross_entropy, OWN, BOTH, 0, .n_in = 2, .n_side = 2, .infer = infer_cross_entropy, .flops = flops_rows)
+ROW(cross_entropy, OWN, BOTH, 0, .n_in = 2, .n_side = 2, .flat_sides = 1 << 1, .infer = infer_cross_entropy, .flops = flops_rows)
 
 tensor *genet_cross_entropy(tensor *logits, tensor *target, int64_t ignore_index, double label_smoothing)
 {
@@ -147,12 +152,14 @@ static bool infer_cross_entropy_grad(tensor *y)
 {
     const tensor *x = y->in[0], *lse = y->in[2], *g = y->in[3];
     if (!rows_fit(y)) return false;
-    if (lse->dtype != x->dtype || g->dtype != x->dtype || !genet__same_shape(&lse->shape, &y->in[1]->shape) || g->shape.rank)
+    if (lse->dtype != x->dtype || g->dtype != x->dtype || g->shape.rank ||
+        !genet__same_shape(&lse->shape, &y->in[1]->shape))
         return genet__fail(y, "lse %s %s and g %s %s do not fit logits %s", genet_dtype_name(lse->dtype), SHAPE_TEXT(lse),
                            genet_dtype_name(g->dtype), SHAPE_TEXT(g), SHAPE_TEXT(x));
     return genet__infer_same(y);
 }
 
+/* share: what is taken off each probability, more at the target. */
 static void expand_cross_entropy_grad(tensor *y, tensor **out)
 {
     tensor *x = y->in[0], *t = as_column(y->in[1]), *lse = as_column(y->in[2]), *g = y->in[3];

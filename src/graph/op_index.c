@@ -9,6 +9,8 @@
 #include "graph/graph.h"
 #include <string.h>
 
+/* --- what several of them check ---------------------------------------------------- */
+
 static bool index_fits(tensor *y, const tensor *index)
 {
     if (index->dtype == GENET_I32) return true;
@@ -37,8 +39,12 @@ static int64_t extent_from(const tensor *t, int from)
     return n;
 }
 
+/* Moving is no arithmetic. */
+static double flops_none(const tensor *y) { (void)y; return 0; }
+
 /* --- gather: y[i..., :] = x[index[i...], :] --------------------------------------- */
 
+/* index (I...), x (N, R...) -> (I..., R...) */
 static bool infer_gather(tensor *y)
 {
     const tensor *x = y->in[0], *index = y->in[1];
@@ -54,6 +60,7 @@ static bool infer_gather(tensor *y)
     for (int i = 1; i < x->shape.rank; i++) y->shape.dim[lead + i - 1] = x->shape.dim[i];
     return true;
 }
+/* A row picked twice gets both gradients, one never picked gets zeros. */
 static void grad_gather(tensor *y, tensor *g, tensor **d)
 {
     const tensor *x = y->in[0];
@@ -67,6 +74,7 @@ static void ref_gather(const tensor *y, double *const in[], double *const out[])
         out[0][i] = at >= 0 && at < (double)rows ? in[0][(int64_t)at * width + i % width] : 0;
     }
 }
+/* Indices one below and one above the range are drawn too. */
 static const probe probes_gather[] = {
     { .in = { PF(-2, 2, 4, 3), PI(-1, 4, 5) } },
     { .in = { PF(-2, 2, 5), PI(-1, 5, 2, 3) } },
@@ -78,12 +86,13 @@ static const probe probes_gather[] = {
     { .edge = true, .in = { PF(-2, 2, 3, 5), PI(-1, 1, 0) } },
     { .edge = true, .in = { PF(-2, 2, 31, 129), PI(-1, 31, 271) } },
 };
-ROW(gather, OWN, REF, 0, .n_in = 2, .infer = infer_gather)
+ROW(gather, OWN, REF, 0, .n_in = 2, .infer = infer_gather, .flops = flops_none)
 
 tensor *genet_gather(tensor *x, tensor *index) { return APPLY(OP_gather, NULL, x, index); }
 
 /* --- scatter_add: y[r, :] = sum of g[i..., :] over index[i...] = r -------------------- */
 
+/* g (I..., R...), index (I...) -> (rows, R...): the transpose of gather. */
 static bool infer_scatter_add(tensor *y)
 {
     const tensor *g = y->in[0], *index = y->in[1];
@@ -109,6 +118,8 @@ static void ref_scatter_add(const tensor *y, double *const in[], double *const o
     }
 }
 static double flops_scatter_add(const tensor *y) { return (double)genet__numel(&y->in[0]->shape); }
+/* Among them: all picks on one row, no rows, several blocks of columns, and
+ * many rows of a single element. */
 static const probe probes_scatter_add[] = {
     { .attr = { .i = { 4 } }, .in = { PF(-2, 2, 5, 3), PI(-1, 4, 5) } },
     { .attr = { .i = { 3 } }, .in = { PF(-2, 2, 2, 4), PI(-1, 3, 2, 4) } },
@@ -130,6 +141,7 @@ tensor *genet_scatter_add(tensor *g, tensor *index, int64_t rows)
 
 /* --- gather_last: y[..., k] = x[..., index[..., k]] -------------------------------------- */
 
+/* in[0] (L..., N) and in[1], the index, (L..., K). */
 static bool last_fits(tensor *y)
 {
     const tensor *x = y->in[0], *index = y->in[1];
@@ -138,6 +150,7 @@ static bool last_fits(tensor *y)
     if (rank >= 1 && index->shape.rank == rank && dims_agree(x, index, 0, rank - 1)) return true;
     return genet__fail(y, "%s and index %s must agree in all dimensions but the last", SHAPE_TEXT(x), SHAPE_TEXT(index));
 }
+/* The class probability of each target is this, with K = 1. */
 static bool infer_gather_last(tensor *y)
 {
     y->dtype = y->in[0]->dtype;
@@ -168,12 +181,13 @@ static const probe probes_gather_last[] = {
     { .edge = true, .in = { PF(-2, 2, 3, 2), PI(-1, 1, 3, 0) } },
     { .edge = true, .in = { PF(-2, 2, 5, 37), PI(-1, 37, 5, 3301) } },
 };
-ROW(gather_last, OWN, REF, 0, .n_in = 2, .infer = infer_gather_last)
+ROW(gather_last, OWN, REF, 0, .n_in = 2, .infer = infer_gather_last, .flops = flops_none)
 
 tensor *genet_gather_last(tensor *x, tensor *index) { return APPLY(OP_gather_last, NULL, x, index); }
 
 /* --- scatter_last: y[..., j] = sum of g[..., k] over index[..., k] = j ----------------------- */
 
+/* g (L..., K), index (L..., K) -> (L..., n) */
 static bool infer_scatter_last(tensor *y)
 {
     y->dtype = y->in[0]->dtype;
@@ -187,6 +201,7 @@ static bool infer_scatter_last(tensor *y)
     return true;
 }
 static void grad_scatter_last(tensor *y, tensor *g, tensor **d) { d[0] = genet_gather_last(g, SAVED(y->in[1])); }
+/* Indices may repeat within a row: their terms add up. */
 static void ref_scatter_last(const tensor *y, double *const in[], double *const out[])
 {
     const shape *s = &y->in[0]->shape;
@@ -230,6 +245,7 @@ static bool infer_write_at(tensor *y)
                            SHAPE_TEXT(state));
     return genet__infer_same(y);
 }
+/* width: elements of one row; b: the batch entry whose position counts. */
 static void ref_write_at(const tensor *y, double *const in[], double *const out[])
 {
     const shape *s = &y->shape, *v = &y->in[1]->shape;
@@ -241,6 +257,7 @@ static void ref_write_at(const tensor *y, double *const in[], double *const out[
         if (at >= 0 && at < rows) out[0][(b * rows + at) * width + i % width] = in[1][i];
     }
 }
+/* Positions that begin before the state or end behind it are among these. */
 static const probe probes_write_at[] = {
     { .edge = true, .in = { PF(-2, 2, 7, 3), PF(-2, 2, 2, 3), { 'i', -2, 7, 0, {0} } } },
     { .edge = true, .in = { PF(-2, 2, 17), PF(-2, 2, 5), { 'i', 10, 16, 0, {0} } } },
@@ -250,7 +267,9 @@ static const probe probes_write_at[] = {
     { .edge = true, .in = { PF(-2, 2, 7, 3), PF(-2, 2, 0, 3), { 'i', 0, 4, 0, {0} } } },
     { .edge = true, .in = { PF(-2, 2, 67, 521), PF(-2, 2, 53, 521), { 'i', 0, 20, 0, {0} } } },
 };
-ROW(write_at, NONE, REF, OPF_EFFECT | OPF_STRIDED, .n_in = 3, .infer = infer_write_at, .state_in = 1)
+/* No gradient: state is written for a later run, not read in this one. */
+ROW(write_at, NONE, REF, OPF_EFFECT | OPF_STRIDED, .n_in = 3, .infer = infer_write_at, .state_in = 1,
+    .flops = flops_none)
 
 tensor *genet_write_at(tensor *state, tensor *value, tensor *position)
 {

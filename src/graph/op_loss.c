@@ -37,8 +37,11 @@ static void ref_pair(loss_term *term, const tensor *y, double *const in[], doubl
     for (int64_t i = 0; i < n; i++) out[0][0] += term(in[0][i], in[1][i], y->attr.f[0]);
     out[1][0] = (double)n;
 }
-#define REF_PAIR(name) \
-    static void ref_##name(const tensor *y, double *const in[], double *const out[]) { ref_pair(term_##name, y, in, out); }
+#define REF_PAIR(name)                                                                      \
+    static void ref_##name(const tensor *y, double *const in[], double *const out[])      \
+    {                                                                                       \
+        ref_pair(term_##name, y, in, out);                                                  \
+    }
 
 /* --- squared and absolute differences ------------------------------------------ */
 
@@ -54,7 +57,7 @@ static const probe probes_mse[] = {
     { .edge = true, .in = { PF(-2, 2, 7, 33), PF(-2, 2, 7, 33) } },
     { .edge = true, .in = { PF(-2, 2, 0, 3), PF(-2, 2, 0, 3) } },
 };
-ROW(mse, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .infer = infer_pair)
+ROW(mse, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .flat_sides = 1 << 1, .infer = infer_pair)
 
 static void expand_l1(tensor *y, tensor **out) { sum_and_count(y, genet_abs(genet_sub(y->in[0], y->in[1])), out); }
 static double term_l1(double x, double t, double p) { (void)p; return x > t ? x - t : t - x; }
@@ -64,7 +67,7 @@ static const probe probes_l1[] = {
     { .in = { PF(.1, 2, 2, 5), PF(-2, 0, 2, 5) } },
     { .edge = true, .in = { PF(-2, 2, 7, 33), PF(-2, 2, 7, 33) } },
 };
-ROW(l1, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .infer = infer_pair)
+ROW(l1, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .flat_sides = 1 << 1, .infer = infer_pair)
 
 /* e^2 / 2 while e = |x - t| is below delta, then delta (e - delta / 2) (Huber
  * 1964).  With m = min(e, delta) both are m (e - m / 2). */
@@ -91,7 +94,7 @@ static const probe probes_huber[] = {
     { .attr = { .f = { .5 } }, .in = { PF(1, 2, 2, 5), PF(-2, 0, 2, 5) } },
     { .edge = true, .attr = { .f = { 1 } }, .in = { PF(-2, 2, 7, 33), PF(-2, 2, 7, 33) } },
 };
-ROW(huber, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .infer = infer_huber)
+ROW(huber, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .flat_sides = 1 << 1, .infer = infer_huber)
 
 /* --- probabilities ------------------------------------------------------------------- */
 
@@ -115,7 +118,7 @@ static const probe probes_bce_with_logits[] = {
     { .in = { PF0(-1, 1), PF0(0, 1) } },
     { .edge = true, .in = { PF(-90, 90, 7, 33), PF(0, 1, 7, 33) } },
 };
-ROW(bce_with_logits, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .infer = infer_pair)
+ROW(bce_with_logits, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .flat_sides = 1 << 1, .infer = infer_pair)
 
 /* t (log t - x), and 0 where t is 0.  The logarithm is taken of 1 there, so
  * that neither the value nor the gradient meets 0 * infinity. */
@@ -132,7 +135,7 @@ static const probe probes_kl_div[] = {
     { .edge = true, .in = { PF(-3, -.1, 7, 33), PF(-1, 1, 7, 33) } },
     { .edge = true, .in = { PF(-3, -.1, 5), PF(0, 0, 5) } },
 };
-ROW(kl_div, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .infer = infer_pair)
+ROW(kl_div, EXPAND, BOTH, 0, .n_in = 2, .n_side = 1, .flat_sides = 1 << 1, .infer = infer_pair)
 
 /* --- builders -------------------------------------------------------------------------- */
 

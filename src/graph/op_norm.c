@@ -116,7 +116,8 @@ static tensor *along(op_id id, tensor *x, int axis)
     if (x->poisoned) return x;
     if (a < 0 || a >= rank) {
         tensor *none = &x->graph->poison;
-        genet__fail(none, "%s: x %s has %d axes, none of them %d", genet__op_table[id]->name, SHAPE_TEXT(x), rank, axis);
+        genet__fail(none, "%s: x %s has %d axes, none of them %d", genet__op_table[id]->name, SHAPE_TEXT(x), rank,
+                    axis);
         return none;
     }
     if (a == rank - 1) return APPLY(id, NULL, x);
@@ -131,7 +132,8 @@ static bool check_norm(tensor *y)
 {
     if (!check_rows(y)) return false;
     if (!channels(y->in[0])) return genet__fail(y, "the last axis of x %s is empty: no mean", SHAPE_TEXT(y->in[0]));
-    if (!(y->attr.f[0] >= 0) || isinf(y->attr.f[0])) return genet__fail(y, "eps is %g, and must be 0 or more", y->attr.f[0]);
+    if (!(y->attr.f[0] >= 0) || isinf(y->attr.f[0]))
+        return genet__fail(y, "eps is %g, and must be 0 or more", y->attr.f[0]);
     return true;
 }
 
@@ -232,7 +234,8 @@ static const probe probes_layer_norm_grad[] = {
     EDGE(PF(-2, 2, 3, 129), PF(-2, 2, 129), PF(-1, 1, 3), PF(.5, 2, 3), PF(-2, 2, 3, 129)),
     EDGE(PF(-2, 2, 0, 3), PF(-2, 2, 3), PF(-1, 1, 0), PF(.5, 2, 0), PF(-2, 2, 0, 3)),
 };
-ROW(layer_norm_grad, EXPAND, EXPAND, 0, .n_in = 5, .n_side = 2, .infer = infer_layer_norm_grad, .flops = flops_norm_grad)
+ROW(layer_norm_grad, EXPAND, EXPAND, 0, .n_in = 5, .n_side = 2, .infer = infer_layer_norm_grad,
+    .flops = flops_norm_grad)
 
 /* --- rms_norm: x, weight? -> y; rrms -------------------------------------------------- */
 
@@ -301,4 +304,5 @@ static const probe probes_rms_norm_grad[] = {
     EDGE(PF(-2, 2, 3, 129), PF(-2, 2, 129), PF(.5, 2, 3), PF(-2, 2, 3, 129)),
     EDGE(PF(-2, 2, 0, 3), PF(-2, 2, 3), PF(.5, 2, 0), PF(-2, 2, 0, 3)),
 };
-ROW(rms_norm_grad, EXPAND, EXPAND, 0, .n_in = 4, .n_side = 1, .infer = infer_rms_norm_grad, .flops = flops_norm_grad)
+ROW(rms_norm_grad, EXPAND, EXPAND, 0, .n_in = 4, .n_side = 1, .infer = infer_rms_norm_grad,
+    .flops = flops_norm_grad)

@@ -47,9 +47,9 @@ static bool infer_max_over(tensor *y)
 static bool check_axis(tensor *y)
 {
     const tensor *x = y->in[0];
-    if (y->attr.i[0] >= 0 && y->attr.i[0] < x->shape.rank) return true;
-    return genet__fail(y, "x %s has %d axes, none of them %lld", SHAPE_TEXT(x), x->shape.rank,
-                       (long long)y->attr.i[0]);
+    int64_t axis = y->attr.i[0], asked = axis < 0 ? axis - x->shape.rank : axis;
+    if (axis >= 0 && axis < x->shape.rank) return true;
+    return genet__fail(y, "x %s has %d axes, none of them %lld", SHAPE_TEXT(x), x->shape.rank, (long long)asked);
 }
 
 static bool infer_argmax(tensor *y)

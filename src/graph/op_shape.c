@@ -13,9 +13,10 @@
 enum { AT_RANK = 8, AT_AFTER = 8 };
 enum { SLICE_AXIS, SLICE_START, SLICE_COUNT, SLICE_STEP };
 
-/* --- indices of the naive definitions ----------------------------------------- */
+/* --- indices of the naive definitions -----------------------------------------
+ * They go through y element by element and ask where each comes from. */
 
-/* The index of flat element i of a dense tensor, and back. */
+/* Flat element i of a dense row-major tensor, as one index a dimension... */
 static void index_at(const shape *s, int64_t i, int64_t at[MAX_DIM])
 {
     for (int k = s->rank - 1; k >= 0; k--) {
@@ -23,12 +24,16 @@ static void index_at(const shape *s, int64_t i, int64_t at[MAX_DIM])
         i /= s->dim[k];
     }
 }
+/* ... and back. */
 static int64_t flat_at(const shape *s, const int64_t at[MAX_DIM])
 {
     int64_t i = 0;
     for (int k = 0; k < s->rank; k++) i = i * s->dim[k] + at[k];
     return i;
 }
+
+/* Moving is no arithmetic. */
+static double flops_none(const tensor *y) { (void)y; return 0; }
 
 /* --- attributes ------------------------------------------------------------------ */
 
@@ -40,6 +45,7 @@ static attr attr_of_dims(int rank, const int64_t *dim)
     return a;
 }
 
+/* Every infer checks its attributes: builders take what callers give. */
 static bool rank_from_attr(tensor *y, int *rank)
 {
     int64_t r = y->attr.i[AT_RANK];
@@ -71,14 +77,16 @@ static void window_of(tensor *y, const tensor *x)
  * fit them. */
 static bool reshape_extents(const tensor *x, const attr *a, shape *s)
 {
-    int64_t n = 1, have = genet__numel(&x->shape);
+    int64_t n = 1, strides = 1, have = genet__numel(&x->shape);
     int open = -1;
     if (a->i[AT_RANK] < 0 || a->i[AT_RANK] > MAX_DIM) return false;
     s->rank = (int)a->i[AT_RANK];
     for (int i = 0; i < s->rank; i++) {
         s->dim[i] = a->i[i];
         if (s->dim[i] == -1 && open < 0) { open = i; continue; }
-        if (s->dim[i] < 0 || __builtin_mul_overflow(n, s->dim[i], &n)) return false;
+        /* beside a 0, too, the others must have a product */
+        if (s->dim[i] < 0 || __builtin_mul_overflow(strides, s->dim[i] ? s->dim[i] : 1, &strides)) return false;
+        n *= s->dim[i];
     }
     if (open < 0) return n == have;
     s->dim[open] = n ? have / n : -1;
@@ -90,7 +98,7 @@ static bool reshape_extents(const tensor *x, const attr *a, shape *s)
  * on both sides are matched, and each of x's runs must be free of gaps. */
 static bool reshape_strides(const tensor *x, const shape *s, int64_t stride[MAX_DIM])
 {
-    shape from = {0};
+    shape from = {0};                   /* x's extents, and their strides */
     int64_t step[MAX_DIM] = {0};
     genet__dense_strides(s, stride);
     if (genet__is_dense(x) || genet__numel(s) == 0) return true;
@@ -114,6 +122,8 @@ static bool reshape_strides(const tensor *x, const shape *s, int64_t stride[MAX_
     return true;
 }
 
+/* The builder has copied what has no view here; what comes another way is
+ * told so. */
 static bool infer_reshape(tensor *y)
 {
     const tensor *x = y->in[0];
@@ -131,6 +141,7 @@ static bool infer_reshape(tensor *y)
     if (reshape_strides(x, &s, y->stride)) return true;
     return genet__fail(y, "x %s cannot be seen as %s in place; use copy first", SHAPE_TEXT(x), SHAPE_TEXT(y));
 }
+/* Row-major order is the same on both sides, so the gradient is reshaped back. */
 static void grad_reshape(tensor *y, tensor *g, tensor **d)
 {
     const shape *s = &y->in[0]->shape;
@@ -140,6 +151,8 @@ static void ref_reshape(const tensor *y, double *const in[], double *const out[]
 {
     for (int64_t i = 0; i < genet__numel(&y->shape); i++) out[0][i] = in[0][i];
 }
+/* In the edge probes of this file: scalars, zero extents, extents around the
+ * vectors' sizes, each width of element, more than one task. */
 static const probe probes_reshape[] = {
     { .attr = { .i = { 4, 3, [AT_RANK] = 2 } }, .in = { PF(-2, 2, 2, 6) } },
     { .attr = { .i = { 2, -1, [AT_RANK] = 2 } }, .in = { PF(-2, 2, 2, 3, 2) } },
@@ -150,6 +163,8 @@ static const probe probes_reshape[] = {
 };
 ROW(reshape, OWN, REF, OPF_VIEW, .n_in = 1, .infer = infer_reshape)
 
+/* Elements that no strides can show in the new shape are copied together
+ * first: a permuted tensor, mostly. */
 tensor *genet_reshape(tensor *x, int rank, const int64_t *dim)
 {
     attr a = attr_of_dims(rank, dim);
@@ -161,6 +176,7 @@ tensor *genet_reshape(tensor *x, int rank, const int64_t *dim)
 
 /* --- permute -------------------------------------------------------------------------- */
 
+/* Extents and strides change places; the axes must be a permutation. */
 static bool infer_permute(tensor *y)
 {
     const tensor *x = y->in[0];
@@ -182,7 +198,7 @@ static bool infer_permute(tensor *y)
 }
 static void grad_permute(tensor *y, tensor *g, tensor **d)
 {
-    int64_t inverse[MAX_DIM] = {0};
+    int64_t inverse[MAX_DIM] = {0};             /* y's axis i is x's axes[i] */
     for (int i = 0; i < y->shape.rank; i++) inverse[y->attr.i[i]] = i;
     d[0] = genet_permute(g, y->shape.rank, inverse);
 }
@@ -220,7 +236,7 @@ tensor *genet_transpose(tensor *x, int axis0, int axis1)
     if (fit) {
         a.i[p] = q;
         a.i[q] = p;
-    } else {                    /* let infer say so */
+    } else {                    /* an axis that permute's infer will name */
         a.i[0] = p < 0 || p >= rank ? axis0 : axis1;
         a.i[AT_RANK] += rank == 0;
     }
@@ -229,6 +245,7 @@ tensor *genet_transpose(tensor *x, int axis0, int axis1)
 
 /* --- slice ------------------------------------------------------------------------------- */
 
+/* start, count and step must stay inside the axis; nothing is clipped. */
 static bool infer_slice(tensor *y)
 {
     const tensor *x = y->in[0];
@@ -236,6 +253,7 @@ static bool infer_slice(tensor *y)
     int64_t axis = a[SLICE_AXIS], start = a[SLICE_START], count = a[SLICE_COUNT], step = a[SLICE_STEP];
     if (!axis_fits(y, axis)) return false;
     int64_t n = x->shape.dim[axis];
+    /* the last element, start + (count - 1) step, must exist; said without overflow */
     if (step < 1) return genet__fail(y, "step %lld is not positive; use flip to go backwards", (long long)step);
     if (start < 0 || start > n || count < 0 || (count > 0 && (start == n || count - 1 > (n - 1 - start) / step)))
         return genet__fail(y, "start %lld, count %lld, step %lld leave axis %lld of x %s", (long long)start,
@@ -270,6 +288,7 @@ static tensor *unslice(tensor *g, const shape *s, const attr *a)
     return before[axis] || after[axis] ? genet_pad(g, before, after, 0) : g;
 }
 static void grad_slice(tensor *y, tensor *g, tensor **d) { d[0] = unslice(g, &y->in[0]->shape, &y->attr); }
+/* y[.., i, ..] = x[.., start + i step, ..] */
 static void ref_slice(const tensor *y, double *const in[], double *const out[])
 {
     const int64_t *a = y->attr.i;
@@ -298,6 +317,8 @@ tensor *genet_slice(tensor *x, int axis, int64_t start, int64_t count, int64_t s
 
 /* --- broadcast ----------------------------------------------------------------------------- */
 
+/* Axes of extent 1, and new ones in front, get stride 0: every index along
+ * them is the same element. */
 static bool infer_broadcast(tensor *y)
 {
     const tensor *x = y->in[0];
@@ -316,6 +337,7 @@ static bool infer_broadcast(tensor *y)
     }
     return true;
 }
+/* Each element of x was used many times: its gradients are summed. */
 static void grad_broadcast(tensor *y, tensor *g, tensor **d) { d[0] = genet__sum_to(g, &y->in[0]->shape); }
 static void ref_broadcast(const tensor *y, double *const in[], double *const out[])
 {
@@ -344,6 +366,7 @@ tensor *genet_broadcast(tensor *x, int rank, const int64_t *dim)
 
 /* --- concat ----------------------------------------------------------------------------------- */
 
+/* Any number of inputs of one type, equal in every extent but the axis'. */
 static bool infer_concat(tensor *y)
 {
     int64_t axis = y->attr.i[0];
@@ -353,7 +376,7 @@ static bool infer_concat(tensor *y)
     genet__infer_same(y);
     for (int k = 1; k < y->n_in; k++) {
         const tensor *t = y->in[k];
-        shape s = t->shape;
+        shape s = t->shape;             /* what t would be if it were as long as x */
         if (axis < s.rank) s.dim[axis] = x->shape.dim[axis];
         if (!genet__same_shape(&s, &x->shape) || t->dtype != x->dtype)
             return genet__fail(y, "%s %s does not continue %s %s along axis %lld", genet_dtype_name(t->dtype),
@@ -362,6 +385,7 @@ static bool infer_concat(tensor *y)
     }
     return true;
 }
+/* Every input sees its own window of g: nothing is copied. */
 static void grad_concat(tensor *y, tensor *g, tensor **d)
 {
     int axis = (int)y->attr.i[0];
@@ -378,6 +402,7 @@ static void ref_concat(const tensor *y, double *const in[], double *const out[])
     for (int64_t i = 0; i < genet__numel(&y->shape); i++) {
         int k = 0;
         index_at(&y->shape, i, at);
+        /* walk past the inputs that end before this place */
         for (; at[axis] >= y->in[k]->shape.dim[axis]; k++) at[axis] -= y->in[k]->shape.dim[axis];
         out[0][i] = in[k][flat_at(&y->in[k]->shape, at)];
     }
@@ -392,7 +417,7 @@ static const probe probes_concat[] = {
     { .edge = true, .attr = { .i = { 1 } }, .in = { PF(-2, 2, 0, 3), PF(-2, 2, 0, 4) } },
     { .edge = true, .attr = { .i = { 0 } }, .in = { PF(-2, 2, 71, 241), PF(-2, 2, 3, 241) } },
 };
-ROW(concat, OWN, REF, OPF_STRIDED, .n_in = -1, .infer = infer_concat)
+ROW(concat, OWN, REF, OPF_STRIDED, .n_in = -1, .infer = infer_concat, .flops = flops_none)
 
 /* n >= 1: without a tensor there is no graph to say anything in. */
 tensor *genet_concat(tensor *const *x, int n, int axis)
@@ -404,6 +429,7 @@ tensor *genet_concat(tensor *const *x, int n, int axis)
 
 /* --- pad and flip -------------------------------------------------------------------------------- */
 
+/* Extents grow by before + after, neither of them negative. */
 static bool infer_pad(tensor *y)
 {
     const int64_t *before = y->attr.i, *after = y->attr.i + AT_AFTER;
@@ -417,6 +443,7 @@ static bool infer_pad(tensor *y)
     }
     return true;
 }
+/* The window on g that x filled; the padding is constant. */
 static void grad_pad(tensor *y, tensor *g, tensor **d)
 {
     const shape *s = &y->in[0]->shape;
@@ -424,6 +451,7 @@ static void grad_pad(tensor *y, tensor *g, tensor **d)
         if (y->shape.dim[i] != s->dim[i]) g = genet_slice(g, i, y->attr.i[i], s->dim[i], 1);
     d[0] = g;
 }
+/* x where the index less `before` lies inside it, else the value. */
 static void ref_pad(const tensor *y, double *const in[], double *const out[])
 {
     const shape *s = &y->in[0]->shape;
@@ -447,7 +475,7 @@ static const probe probes_pad[] = {
     { .edge = true, .attr = { .i = { 0, 1, 0, [AT_AFTER] = 0, 0, 1 } }, .in = { PF(-2, 2, 5, 33, 37) } },
     { .edge = true, .attr = { .i = { 0 } }, .in = { PF0(-2, 2) } },
 };
-ROW(pad, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_pad)
+ROW(pad, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_pad, .flops = flops_none)
 
 tensor *genet_pad(tensor *x, const int64_t *before, const int64_t *after, double value)
 {
@@ -459,6 +487,45 @@ tensor *genet_pad(tensor *x, const int64_t *before, const int64_t *after, double
     return APPLY(OP_pad, &a, x);
 }
 
+/* The one axis along which y, a pad with zeros, is padded; -1: there is none
+ * such. */
+static int padded_axis(const tensor *y)
+{
+    int axis = -1;
+    if (!genet__op_is(y, OP_pad) || y->attr.f[0] != 0) return -1;
+    for (int i = 0; i < y->shape.rank; i++) {
+        if (y->shape.dim[i] == y->in[0]->shape.dim[i]) continue;
+        if (axis >= 0) return -1;
+        axis = i;
+    }
+    return axis;
+}
+
+tensor *genet__join_pads(tensor *a, tensor *b)
+{
+    int axis = padded_axis(a);
+    if (axis < 0 || axis != padded_axis(b) || !genet__same_shape(&a->shape, &b->shape) || a->dtype != b->dtype) return NULL;
+    if (a->attr.i[axis] > b->attr.i[axis]) {
+        tensor *swap = a;
+        a = b;
+        b = swap;
+    }
+    int64_t before[MAX_DIM] = {0}, after[MAX_DIM] = {0};
+    if (a->attr.i[axis] + a->in[0]->shape.dim[axis] != b->attr.i[axis]) return NULL;
+    tensor *part[MAX_IN];
+    int n = 0;
+    for (int k = 0; k < 2; k++) {               /* what is joined already is taken apart again */
+        tensor *x = k == 0 ? a->in[0] : b->in[0];
+        bool flat = genet__op_is(x, OP_concat) && x->attr.i[0] == axis && n + x->n_in < MAX_IN;
+        for (int i = 0; i < (flat ? x->n_in : 1); i++) part[n++] = flat ? x->in[i] : x;
+    }
+    before[axis] = a->attr.i[axis];
+    after[axis] = b->attr.i[AT_AFTER + axis];
+    tensor *joined = genet_concat(part, n, axis);
+    return before[axis] || after[axis] ? genet_pad(joined, before, after, 0) : joined;
+}
+
+/* Flipping is its own inverse and its own transpose. */
 static bool infer_flip(tensor *y) { return axis_fits(y, y->attr.i[0]) && genet__infer_same(y); }
 static void grad_flip(tensor *y, tensor *g, tensor **d) { d[0] = genet_flip(g, (int)y->attr.i[0]); }
 static void ref_flip(const tensor *y, double *const in[], double *const out[])
@@ -478,6 +545,6 @@ static const probe probes_flip[] = {
     { .edge = true, .attr = { .i = { 1 } }, .in = { PU(3, 5) } },
     { .edge = true, .attr = { .i = { 0 } }, .in = { PF(-2, 2, 0, 3) } },
 };
-ROW(flip, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_flip)
+ROW(flip, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_flip, .flops = flops_none)
 
 tensor *genet_flip(tensor *x, int axis) { return APPLY(OP_flip, &(attr){ .i = { genet__axis_of(x, axis) } }, x); }

@@ -67,9 +67,9 @@ static const probe probes_topk[] = {
     { .attr = { .i = { 4, 1 } }, .in = { PF(-2, 2, 2, 4) } },
     EDGE(1, 0, PF(-2, 2, 1)),        EDGE(1, 0, PF(-2, 2, 3, 17)),  EDGE(17, 0, PF(-2, 2, 2, 17)),
     EDGE(129, 1, PF(-2, 2, 129)),    EDGE(3, 0, PF(-2, 2, 2, 3001)), EDGE(0, 0, PF(-2, 2, 3, 4)),
-    EDGE(0, 0, PF(-2, 2, 3, 0)),     EDGE(2, 1, PF(-2, 2, 0, 5)),
+    EDGE(0, 0, PF(-2, 2, 3, 0)),     EDGE(2, 1, PF(-2, 2, 0, 5)),   EDGE(601, 0, PF(-2, 2, 2, 601)),
 };
-ROW(topk, OWN, REF, 0, .n_in = 1, .n_side = 1, .infer = infer_topk, .flops = flops_topk)
+ROW(topk, OWN, REF, 0, .n_in = 1, .n_side = 1, .flat_sides = 1 << 1, .infer = infer_topk, .flops = flops_topk)
 
 static tensor *first_of(tensor *x, int64_t k, bool rising)
 {

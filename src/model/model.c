@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "format/hf.h"
+#include <stdio.h>
 #include <string.h>
 
 const family *const genet__families[] = { &genet__family_gpt2, &genet__family_mlp, NULL };
@@ -146,7 +147,9 @@ static model *open_parts(const hf_folder *f, genet_device *d, genet_err *err)
         return NULL;
     }
     model *m = genet__model_new(fam, NULL, d, 0, err);
-    if (m && read_config(fam, m->config, f->config, f->path, &m->arena, err)) return m;
+    char where[600];
+    snprintf(where, sizeof where, "%.580s/config.json", f->path);
+    if (m && read_config(fam, m->config, f->config, where, &m->arena, err)) return m;
     genet__model_free(m);
     return NULL;
 }
@@ -156,10 +159,12 @@ model *genet__model_open(const char *folder, genet_device *d, bool weights, gene
     hf_folder f = {0};
     model *m = genet__hf_open(&f, folder, false, err) ? open_parts(&f, d, err) : NULL;
     genet__hf_close(&f);
-    if (!m) return NULL;
-    bool ok = genet__model_declare(m, err) || genet__err_prefix(err, "%s: ", folder);
-    if (ok && weights) ok = genet__params_place(m->params, err) && genet__model_load(m, folder, err);
+    bool ok = m;
+    ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
+    if (ok && weights) ok = genet__model_load(m, folder, err);
     if (ok) return m;
+    /* what would be wrong usage on the command line is a fault of the file here */
+    if (err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;
     genet__model_free(m);
     return NULL;
 }

@@ -80,6 +80,7 @@ typedef struct weight_names { const char *prefix; const char *const *ignored; } 
  * checksum of the file) may be NULL. */
 bool genet__weights_write(const params *p, unsigned kinds, const char *path, file_sum *sum, genet_err *err);
 /* Every param of these kinds must be in the file with its shape, and the file
- * must hold nothing else.  Other float types are converted. names may be NULL. */
+ * must hold nothing else; then params get memory where they have none, and the
+ * values.  Other float types are converted.  names may be NULL. */
 bool genet__weights_read(params *p, unsigned kinds, const char *path, const weight_names *names, genet_err *err);
 #endif

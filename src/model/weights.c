@@ -104,10 +104,12 @@ static bool ignored(const weight_names *names, const char *name)
     return false;
 }
 
-static bool read_all(reader *r, params *p, unsigned kinds, genet_err *err)
+/* File and params hold the same names and shapes: before anything is allocated
+ * or overwritten. */
+static bool check_all(reader *r, const params *p, unsigned kinds, genet_err *err)
 {
     for (int i = 0; i < p->n; i++) {
-        param *w = p->at[i];
+        const param *w = p->at[i];
         if (!(w->kind & kinds)) continue;
         const safetensor *t = find(r, w->name);
         tensor wanted = { .shape = w->shape };
@@ -115,13 +117,19 @@ static bool read_all(reader *r, params *p, unsigned kinds, genet_err *err)
             return genet__err_set(err, GENET_ERR_FORMAT, "%s has no tensor %s, which must be there with shape %s",
                                   r->file->path, w->name, SHAPE_TEXT(&wanted));
         if (!same_shape(t, w)) return misshapen(r, t, w, err);
-        TRY(read_one(r, p, w, t, err));
         r->used[t - r->file->at] = 1;
     }
     for (int i = 0; i < r->file->n; i++)
         if (!r->used[i] && !ignored(r->names, r->file->at[i].name))
             return genet__err_set(err, GENET_ERR_FORMAT, "%s holds a tensor %s that the model's config has no place for",
                                   r->file->path, r->file->at[i].name);
+    return true;
+}
+
+static bool read_all(reader *r, params *p, unsigned kinds, genet_err *err)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i]->kind & kinds) TRY(read_one(r, p, p->at[i], find(r, p->at[i]->name), err));
     return true;
 }
 
@@ -132,7 +140,8 @@ bool genet__weights_read(params *p, unsigned kinds, const char *path, const weig
     reader r = { .file = &file, .names = names };
     if (ok) {
         r.used = genet__alloc((size_t)file.n + 1);
-        ok = r.used ? read_all(&r, p, kinds, err) : genet__err_memory(err);
+        ok = r.used || genet__err_memory(err);
+        ok = ok && check_all(&r, p, kinds, err) && genet__params_place(p, err) && read_all(&r, p, kinds, err);
     }
     genet__free(r.used);
     genet__free(r.buffer);

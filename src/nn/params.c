@@ -76,7 +76,9 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
     if (t->poisoned) return t;
     param *w = genet__params_find(p, full);
     if (!w && !(w = declare(p, t, full, kind, how))) {
-        genet__fail(&g->poison, "out of memory");
+        bool first = !g->failed;
+        genet__fail(&g->poison, "out of memory while declaring %s", full);
+        if (first) g->code = GENET_ERR_MEMORY;
         return &g->poison;
     }
     shape asked = { .rank = rank };
@@ -97,8 +99,10 @@ static size_t aligned(size_t n) { return (n + PLACE_ALIGN - 1) / PLACE_ALIGN * P
 bool genet__params_place(params *p, genet_err *err)
 {
     size_t total = 0;
+    int n = 0;
     for (int i = 0; i < p->n; i++)
-        if (!p->at[i]->address) total += aligned(p->at[i]->size_bytes);
+        if (!p->at[i]->address) total += aligned(p->at[i]->size_bytes), n++;
+    if (!n) return true;
     if (!total) total = PLACE_ALIGN;        /* an empty tensor, too, has an address */
     if (!GROW(p->block, p->n_block, p->cap_block)) return genet__err_memory(err);
     char *at = genet_device_alloc(p->device, total, err);

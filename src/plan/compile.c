@@ -58,10 +58,10 @@ static void take(pass *s, tensor *old, tensor *new)
  * storage while reading it, gets a dense copy. */
 static bool needs_copy(const tensor *y, int k, const tensor *x, tensor *const lowered_in[])
 {
-    if (y->op->state_in >> k & 1 || y->op->flags & OPF_VIEW) return false;
+    if (genet__rewrites(y->op, k) || y->op->flags & OPF_VIEW) return false;
     if (!(y->op->flags & OPF_STRIDED) && !genet__is_dense(x)) return true;
     for (int s = 0; s < k; s++)
-        if (y->op->state_in >> s & 1 && lowered_in[s] && lowered_in[s]->root == x->root) return true;
+        if (genet__rewrites(y->op, s) && lowered_in[s] && lowered_in[s]->root == x->root) return true;
     return false;
 }
 
@@ -87,8 +87,12 @@ static bool copy_node(pass *s, tensor *y, genet_err *err)
     s->replaced = true;
     genet__expand(c, out);
     if (s->to->failed) return genet__err_set(err, s->to->code, "%s", s->to->error);
-    for (int k = 0; k <= y->op->n_side; k++) take(s, genet__side(y, k), out[k]);
-    return true;
+    for (int k = 0; k <= y->op->n_side; k++) {
+        /* the op's own result would be dense: views of it were made so */
+        if (out[k] && !genet__is_dense(out[k])) out[k] = genet_copy(out[k]);
+        take(s, genet__side(y, k), out[k]);
+    }
+    return !s->to->failed || genet__err_set(err, s->to->code, "%s", s->to->error);
 }
 
 static bool one_pass(pass *s, tensor *const outputs[], int n, genet_err *err)

@@ -124,7 +124,7 @@ static bool join(fuser *f, int gi, tensor *y)
     if (g->n_member == f->plan->max_member || !assign_fits(g, y)) return false;
     for (int k = 0; k < y->n_in; k++) {
         tensor *x = y->in[k];
-        bool written_only = y->op->state_in >> k & 1;
+        bool written_only = genet__rewrites(y->op, k);
         if (written_only || from_register(f, x, gi) || genet__plan_is_const(x)) continue;
         /* a value of this group through a window that is not the whole */
         if (group_of(f, x) == gi || n_read == GROUP_MAX_READ) return false;
@@ -142,7 +142,7 @@ static bool place_elementwise(fuser *f, tensor *y, genet_err *err)
 {
     int best = -1;
     for (int k = 0; k < y->n_in && !f->plan->options.no_fuse; k++)
-        if (!(y->op->state_in >> k & 1) && joinable(f, y, y->in[k])) {
+        if (!genet__rewrites(y->op, k) && joinable(f, y, y->in[k])) {
             int g = group_of(f, y->in[k]);
             if (best < 0) best = g;
             else if (g != best && !merge(f, best, g)) best = best > g ? best : g;

@@ -61,7 +61,7 @@ static int add_reg(builder *b, ew_reg r, tensor *value, const shape *as)
 bool genet__plan_reads_memory(const genet_plan *p, int s, tensor *member, int k)
 {
     tensor *x = member->in[k];
-    if (!x || member->op->state_in >> k & 1 || genet__plan_is_const(x)) return false;
+    if (!x || genet__rewrites(member->op, k) || genet__plan_is_const(x)) return false;
     tensor *from = genet__plan_producer(x);
     return p->step_of[from->main->id] != s || from->op->flags & OPF_EFFECT;
 }
@@ -116,7 +116,7 @@ static void add_instr(builder *b, tensor *m, bool stored)
 {
     int in[3] = { -1, -1, -1 }, n = 0;
     for (int k = 0; k < m->n_in; k++)
-        if (!(m->op->state_in >> k & 1)) in[n++] = input_reg(b, m, k);
+        if (!genet__rewrites(m->op, k)) in[n++] = input_reg(b, m, k);
     int y = result_reg(b, m, stored);
     if (b->full || b->n_instr == EW_MAX_REG) {
         b->full = true;

@@ -6,6 +6,7 @@
  * training part, so there is no order to remember: resuming needs the step. */
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/rng.h"
@@ -49,11 +50,20 @@ typedef struct lm {
     char        folder[3000];   /* OUT/training */
 } lm;
 
+static bool has_file(const char *folder, const char *name)
+{
+    char *path = genet__path_join(folder, name);
+    bool there = path && genet__file_exists(path);
+    genet__free(path);
+    return there;
+}
+
 /* --- text ------------------------------------------------------------------------ */
 
+/* A run killed in its first moments has not written its tokenizer yet. */
 static const char *tokenizer_folder(const lm *l)
 {
-    if (l->s->train.resume) return l->s->train.out;
+    if (l->s->train.resume && has_file(l->s->train.out, "tokenizer.json")) return l->s->train.out;
     if (l->o->from && !genet__options_was_given(&l->s->options, "tokenizer")) return l->o->from;
     return strcmp(l->o->tokenizer, "char") ? l->o->tokenizer : NULL;
 }
@@ -61,7 +71,6 @@ static const char *tokenizer_folder(const lm *l)
 static bool make_corpus(lm *l, text_source *source, const text_scan *scan, genet_err *err)
 {
     TRY(genet__file_make_dirs(l->folder, err));
-    TRY(genet__tokenizer_save(l->tokenizer, l->s->train.out, err));
     TRY(genet__corpus_make(l->folder, source, scan, l->tokenizer, l->o->val_fraction, err));
     return genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
 }
@@ -255,6 +264,7 @@ static bool describe(void *user, const train_event *e, genet_err *err)
         snprintf(data, sizeof data, "%lld tokens, of which %lld for training (hash of the text: %s)",
                  (long long)l->corpus.n_tokens, (long long)l->corpus.n_train, l->corpus.source_hash);
     TRY(genet__model_write_config(l->model, l->s->train.out, err));
+    TRY(!l->tokenizer || genet__tokenizer_save(l->tokenizer, l->s->train.out, err));
     return genet__write_card(l->s, data, e, err);
 }
 
@@ -321,6 +331,20 @@ static lm *new_lm(setup *s, genet_err *err)
     return l;
 }
 
+/* A run that failed before it began leaves nothing of its own. */
+static void clean_up(const lm *l)
+{
+    static const char *const made[] = { "corpus.bin", "corpus.json" };
+    if (l->s->train.resume || !l->has_corpus || genet__save_exists(l->s->train.out)) return;
+    for (int i = 0; i < 2; i++) {
+        char *path = genet__path_join(l->folder, made[i]);
+        if (path) unlink(path);
+        genet__free(path);
+    }
+    rmdir(l->folder);           /* when empty */
+    rmdir(l->s->train.out);
+}
+
 static bool train(setup *s, train_event *last, genet_err *err)
 {
     lm *l = new_lm(s, err);
@@ -328,6 +352,7 @@ static bool train(setup *s, train_event *last, genet_err *err)
     train_job job;
     json_t *settings = NULL;
     bool ok = open_text(l, err) && prepare(l, &job, &settings, err) && genet__train(&job, last, err);
+    if (!ok) clean_up(l);
     json_decref(settings);
     release(l);
     return ok;

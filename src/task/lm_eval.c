@@ -85,7 +85,7 @@ bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t
     }
     if (!count) return genet__err_set(err, GENET_ERR_USAGE, "a text of %lld tokens has nothing to predict", (long long)(to - from));
     double bytes = (double)genet__corpus_bytes(c, t, from + 1, to);
-    *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count,
+    *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count, .accuracy = NAN,
                           .bits_per_byte = bytes > 0 ? sum / log(2) / bytes : NAN };
     return true;
 }

@@ -109,12 +109,21 @@ static bool same_data(const job *j, int64_t size, uint32_t crc, genet_err *err)
                           (unsigned)j->schema.data_crc, (unsigned)crc);
 }
 
+/* A run killed in its first moments has not written table.json yet. */
+static bool has_schema(const job *j)
+{
+    char *path = genet__path_join(j->s->train.out, "table.json");
+    bool there = j->s->train.resume && path && genet__file_exists(path);
+    genet__free(path);
+    return there;
+}
+
 static bool open_schema(job *j, genet_err *err)
 {
     uint32_t crc;
     int64_t size;
     TRY(genet__file_crc32(j->o->data, &crc, &size, err));
-    if (j->s->train.resume) {
+    if (has_schema(j)) {
         TRY(genet__schema_read(&j->schema, j->s->train.out, err));
         return same_data(j, size, crc, err);
     }
@@ -239,6 +248,7 @@ static bool describe(void *user, const train_event *e, genet_err *err)
     snprintf(data, sizeof data, "%lld rows for training and %lld for validation (crc32 of the table: %08x)",
              (long long)j->n_train, (long long)j->n_val, (unsigned)j->schema.data_crc);
     TRY(genet__model_write_config(j->model, j->s->train.out, err));
+    TRY(genet__schema_write(&j->schema, j->s->train.out, err));
     return genet__write_card(j->s, data, e, err);
 }
 
@@ -302,20 +312,12 @@ static void release(job *j)
     for (size_t i = 0; i < sizeof heap / sizeof *heap; i++) genet__free(heap[i]);
 }
 
-/* table.json stands before the run counts as begun. */
-static bool keep_schema(const job *j, genet_err *err)
-{
-    if (j->s->train.resume) return true;
-    TRY(genet__file_make_dirs(j->s->train.out, err));
-    return genet__schema_write(&j->schema, j->s->train.out, err);
-}
-
 static bool train(setup *s, train_event *last, genet_err *err)
 {
     job j = { .s = s, .o = s->own };
     train_job t;
     json_t *settings = NULL;
-    bool ok = prepare(&j, &t, &settings, err) && keep_schema(&j, err) && genet__train(&t, last, err);
+    bool ok = prepare(&j, &t, &settings, err) && genet__train(&t, last, err);
     json_decref(settings);
     release(&j);
     return ok;

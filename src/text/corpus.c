@@ -75,6 +75,7 @@ static bool add_source(maker *m, text_source *s, int64_t n_train_chars, int64_t 
     }
 }
 
+/* The last file to be written: its being there says that the corpus is whole. */
 static bool write_description(const char *folder, const corpus *c, genet_err *err)
 {
     json_t *j = json_pack(
@@ -106,6 +107,8 @@ static bool write_tokens(maker *m, text_source *s, corpus *c, genet_err *err)
     return false;
 }
 
+/* Both hashes go along: that of the text tells whether a resumed run sees the
+ * same one, that of the tokenizer whether the ids still mean the same. */
 bool genet__corpus_make(const char *folder, text_source *s, const text_scan *scan, const tokenizer *t,
                         double val_fraction, genet_err *err)
 {
@@ -135,6 +138,7 @@ bool genet__corpus_exists(const char *folder)
     return there;
 }
 
+/* Only its length is checked: it is compared, never computed with. */
 static bool read_hash(const json_t *j, const char *key, const char *where, char out[HASH_HEX], genet_err *err)
 {
     const char *text;
@@ -174,6 +178,8 @@ static bool read_description(corpus *c, const json_t *j, const char *where, gene
     return true;
 }
 
+/* The size must be what corpus.json says; the bytes are checked (genet__corpus_verify) only on
+ * resume, where everything is read anyway. */
 static bool open_tokens(corpus *c, const char *path, const tokenizer *t, genet_err *err)
 {
     char hash[HASH_HEX];
@@ -261,6 +267,7 @@ bool genet__corpus_require(const corpus *c, int64_t block_size, genet_err *err)
 
 /* --- reading ---------------------------------------------------------------- */
 
+/* Little-endian on every host; the compiler makes one load of it where it can. */
 static int32_t token_at(const corpus *c, int64_t i)
 {
     const unsigned char *p = c->file.at + i * c->element_bytes;

@@ -45,6 +45,7 @@ static const char *title(const source_file *f)
 
 /* --- which files ------------------------------------------------------------ */
 
+/* fd, when not -1, belongs to s from here on. */
 static bool add_file(text_source *s, const char *path, int fd, genet_err *err)
 {
     const char *copy = genet__arena_strdup(&s->arena, path);
@@ -53,6 +54,7 @@ static bool add_file(text_source *s, const char *path, int fd, genet_err *err)
     return true;
 }
 
+/* Through genet__file_write, so that a full disk can be tested. */
 static bool copy_pipe(int from, int to, const char *path, char *buffer, genet_err *err)
 {
     for (;;) {
@@ -84,6 +86,7 @@ static bool add_pipe(text_source *s, const char *path, genet_err *err)
 
 static bool add_path(text_source *s, const char *path, int depth, genet_err *err);
 
+/* Links are followed, so depth is bounded: one may lead back. */
 static bool add_folder(text_source *s, const char *path, int depth, genet_err *err)
 {
     if (depth == MAX_DEPTH)
@@ -170,6 +173,7 @@ int genet__source_files(const text_source *s)
     return s->n_file;
 }
 
+/* zlib closes the descriptor it is given, so a pipe's copy is lent as a duplicate. */
 static bool open_file(text_source *s, genet_err *err)
 {
     const source_file *f = &s->file[s->at];
@@ -185,6 +189,7 @@ static bool open_file(text_source *s, genet_err *err)
     return true;
 }
 
+/* zlib's words are for programmers where the file is merely cut short. */
 static bool bad_read(const text_source *s, genet_err *err)
 {
     int code;
@@ -195,6 +200,7 @@ static bool bad_read(const text_source *s, genet_err *err)
     return genet__err_set(err, GENET_ERR_FORMAT, "%s: damaged gzip data: %s", path, words);
 }
 
+/* The offset counts unpacked bytes of this one file. */
 static bool bad_text(const text_source *s, size_t i, genet_err *err)
 {
     const char *path = title(&s->file[s->at]);
@@ -280,6 +286,7 @@ bool genet__source_next(text_source *s, const char **text, size_t *n, genet_err 
 
 /* --- the first pass --------------------------------------------------------- */
 
+/* The text is valid: every length is at least 1. */
 static int64_t count_chars(const char *text, size_t n, char_set *set)
 {
     int64_t n_chars = 0;

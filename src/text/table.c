@@ -27,11 +27,13 @@ static bool wrong(const parser *p, int64_t line, const char *what, genet_err *er
     return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %" PRId64 ": %s", p->where, line, what);
 }
 
+/* Old Macintoshes ended lines with \r alone. */
 static bool ends_cell(const parser *p)
 {
     return p->at == p->end || *p->at == p->delimiter || *p->at == '\n' || *p->at == '\r';
 }
 
+/* In a table divided by tabs a tab is no space. */
 static bool is_space(const parser *p, char c)
 {
     return (c == ' ' || c == '\t') && c != p->delimiter;
@@ -52,6 +54,8 @@ static bool quoted(parser *p, genet_err *err)
     return ends_cell(p) ? true : wrong(p, p->line, "there is text behind a closing quote", err);
 }
 
+/* A quote inside of a cell that does not begin with one is a letter, as in
+ * Python's csv module. */
 static bool take_cell(parser *p, genet_err *err)
 {
     if (!GROW(p->cell, p->n_cell, p->cap)) return genet__err_memory(err);
@@ -69,6 +73,7 @@ static bool take_cell(parser *p, genet_err *err)
     return true;
 }
 
+/* \n, \r\n or \r; at the end of the text none. */
 static void take_line_end(parser *p)
 {
     if (p->at < p->end && *p->at == '\r') p->at++;
@@ -94,6 +99,8 @@ static bool take_row(parser *p, int *n, int64_t *line, genet_err *err)
     return true;
 }
 
+/* Only the header row is asked: names hold delimiters more rarely than values
+ * do, and never between quotes. */
 static char guess_delimiter(const char *text, const char *end)
 {
     static const char candidate[] = ",;\t";
@@ -140,6 +147,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Sorted, so that codes do not depend on the order of the rows. */
 static bool make_codes(table *t, column *c, genet_err *err)
 {
     c->code = ARENA_ARRAY(&t->arena, int32_t, t->n_row);
@@ -183,6 +191,7 @@ static bool type_column(table *t, column *c, genet_err *err)
     return make_codes(t, c, err);
 }
 
+/* Columns are asked for by name, so two of one name would be a trap. */
 static bool name_columns(table *t, const char *const *cell, map *seen, genet_err *err)
 {
     t->column = ARENA_ARRAY(&t->arena, column, t->n_column);
@@ -202,6 +211,7 @@ static bool name_columns(table *t, const char *const *cell, map *seen, genet_err
 
 /* --- the whole -------------------------------------------------------------- */
 
+/* Names the delimiter: a wrong guess shows here first. */
 static bool check_width(const table *t, int n, int64_t line, genet_err *err)
 {
     if (n == t->n_column) return true;
@@ -212,6 +222,7 @@ static bool check_width(const table *t, int n, int64_t line, genet_err *err)
                           t->path, line, n, n == 1 ? "" : "s", t->n_column, divided);
 }
 
+/* The first row is the header; lines are kept for messages about values. */
 static bool take_rows(table *t, parser *p, genet_err *err)
 {
     int n, cap = 0;
@@ -232,6 +243,7 @@ static bool take_rows(table *t, parser *p, genet_err *err)
     return ok;
 }
 
+/* From row after row to column after column; cells themselves stay where they are. */
 static bool make_columns(table *t, const char *const *cell, genet_err *err)
 {
     map seen = { 0 };
@@ -294,6 +306,7 @@ int genet__table_find(const table *t, const char *name, genet_err *err)
 
 /* --- printing --------------------------------------------------------------- */
 
+/* Quoted where reading it back would otherwise give something else. */
 static void print_cell(char delimiter, const char *cell, str *out)
 {
     char special[] = { '"', '\n', '\r', delimiter, 0 };

@@ -25,6 +25,7 @@ void genet__tokenizer_free(tokenizer *t)
 
 /* --- files ------------------------------------------------------------------ */
 
+/* By model.type; the words list all that can be read. */
 static const tokenizer_kind *kind_for(const json_t *j, const char *where, genet_err *err)
 {
     const json_t *model = json_object_get(j, "model");
@@ -58,6 +59,7 @@ tokenizer *genet__tokenizer_from_json(const json_t *j, const char *where, genet_
     return NULL;
 }
 
+/* tokenizer_config.json is for transformers alone: nothing in it changes ids. */
 tokenizer *genet__tokenizer_load(const char *folder, genet_err *err)
 {
     char *path = genet__path_join(folder, "tokenizer.json");
@@ -139,6 +141,7 @@ bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, s
     return out->failed ? genet__err_memory(err) : true;
 }
 
+/* Pieces go in with their lengths: "ab" "c" is not "a" "bc". */
 void genet__tokenizer_hash(const tokenizer *t, char hex[HASH_HEX])
 {
     sha256 s;

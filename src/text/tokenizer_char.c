@@ -17,6 +17,7 @@ enum { PAGE = 256, PAGES = 0x110000 / PAGE };
 
 typedef struct char_table { int32_t *page[PAGES]; } char_table;      /* id + 1; 0: none */
 
+/* Entries hold id + 1, so that fresh memory says "none". */
 static int32_t id_of(const tokenizer *t, uint32_t c)
 {
     const char_table *table = t->table;
@@ -62,6 +63,7 @@ tokenizer *genet__tokenizer_from_chars(const char_set *s, genet_err *err)
     return NULL;
 }
 
+/* A text of n bytes gives at most n ids: one growth, then no checks inside. */
 static bool encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
 {
     if (n > (size_t)(INT_MAX - out->n))
@@ -129,6 +131,7 @@ static bool refuse(const char *where, const char *field, genet_err *err)
                           where, field);
 }
 
+/* o[key] is the string wanted. */
 static bool is_string(const json_t *o, const char *key, const char *wanted)
 {
     const char *s = json_string_value(json_object_get(o, key));
@@ -181,6 +184,8 @@ static bool read_piece(const char *piece, const json_t *id, uint32_t *c, int n, 
     return true;
 }
 
+/* The number of pieces is known first, so ids are checked against it one by one:
+ * all different and all within means that none is missing. */
 static bool load(tokenizer *t, const json_t *j, const char *where, genet_err *err)
 {
     TRY(check_pipeline(j, where, err));

@@ -44,10 +44,11 @@ static bool step_path(path *p, const char *folder, int64_t step, const char *tai
 
 bool genet__save_exists(const char *folder)
 {
+    static const char *const marks[] = { "training/settings.json", "config.json", "model.safetensors", "tokenizer.json" };
     path p;
-    return (path_set(&p, NULL, "%s/training/settings.json", folder) && genet__file_exists(p.at)) ||
-           (path_set(&p, NULL, "%s/config.json", folder) && genet__file_exists(p.at)) ||
-           (path_set(&p, NULL, "%s/%s", folder, weights_file) && genet__file_exists(p.at));
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (path_set(&p, NULL, "%s/%s", folder, marks[i]) && genet__file_exists(p.at)) return true;
+    return false;
 }
 
 bool genet__save_begin(const train_job *job, genet_err *err)

@@ -21,7 +21,7 @@
 #include "base/file.h"
 #include "base/pool.h"
 
-enum { MOST = 13, ROUNDS = 200 };
+enum { MOST = 13, ROUNDS = 60 };
 
 typedef struct job { pool *p; int n; long slot[MOST]; long sum[MOST]; } job;
 

@@ -166,7 +166,7 @@ static built build(const trial *t, dtype real, layout l)
 {
     built b = { .g = genet_graph_new(), .real = real, .layout = l };
     for (int k = 0; k < n_inputs(t); k++)
-        if (t->probe->in[k].type) b.in[k] = lay_out(&b, k, &t->probe->in[k], t->op->state_in >> k & 1);
+        if (t->probe->in[k].type) b.in[k] = lay_out(&b, k, &t->probe->in[k], genet__rewrites(t->op, k));
     b.y = genet__apply(b.g, t->op->id, b.in, n_inputs(t), &t->probe->attr);
     return b;
 }
@@ -319,7 +319,7 @@ static int outputs_of(tensor *y, tensor **out)
         bool absent = false;
         int j = 0;
         for (int i = 0; i < y->n_in; i++)
-            if (y->op->state_in >> i & 1 && j++ == k) absent = !y->in[i];
+            if (genet__rewrites(y->op, i) && j++ == k) absent = !y->in[i];
         if (!absent) out[n++] = view ? genet_copy(s) : s;
     }
     return n;
@@ -355,7 +355,7 @@ static bool check_reference(const trial *t, const values *v, int n)
         /* what an effect leaves alone keeps its value */
         int j = 0;
         for (int i = 0; i < b.y->n_in; i++)
-            if (t->op->state_in >> i & 1 && j++ == k && b.y->in[i]) memcpy(out[k], t->in[i], (size_t)size * sizeof(double));
+            if (genet__rewrites(t->op, i) && j++ == k && b.y->in[i]) memcpy(out[k], t->in[i], (size_t)size * sizeof(double));
     }
     t->op->ref(b.y, t->in, out);
     double bound = t->probe->tolerance > 1e-4 ? t->probe->tolerance : 1e-9;
@@ -515,7 +515,7 @@ static bool gradient_run(const trial *t, dtype real, genet_device *d, const gene
 {
     built b = { .g = genet_graph_new(), .real = real };
     for (int k = 0; k < n_inputs(t); k++)
-        if (t->probe->in[k].type) b.in[k] = lay_out(&b, k, &t->probe->in[k], t->op->state_in >> k & 1);
+        if (t->probe->in[k].type) b.in[k] = lay_out(&b, k, &t->probe->in[k], genet__rewrites(t->op, k));
     tensor *leaf_in[MAX_IN], *in[MAX_IN];
     memcpy(leaf_in, b.in, sizeof in);
     memcpy(in, b.in, sizeof in);

@@ -48,8 +48,10 @@ static real *y_at(const launch *l, const att *a, int64_t b, int64_t h, int64_t i
 
 /* --- a tile of queries ---------------------------------------------------------- */
 
-/* Running state of a tile: D x n_query and n_query numbers a lane. */
-typedef struct running { real *out, *score, *keep, *room, *bias, *q, *top, *sum, *base, *fade; } running;
+/* A tile at work: q and out are D x n_query; score, keep and bias keys x
+ * n_query; the rest one number a query: largest score so far, sum of weights,
+ * what to subtract, what older sums are multiplied by. */
+typedef struct running { real *q, *out, *room, *score, *keep, *bias, *top, *sum, *base, *fade; } running;
 
 static running running_in(const att *a, char *local)
 {

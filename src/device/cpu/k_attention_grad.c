@@ -34,7 +34,7 @@ static back back_open(const launch *l)
     z.y = launch_in(l, ATTG_Y), z.lse = launch_in(l, ATTG_LSE), z.g = launch_in(l, ATTG_G);
     z.n_item = a->group * att_tiles(a);
     z.n_kv = a->B * a->S * a->Hkv * a->D;
-    int64_t wanted = a->B > 0 && a->Hkv > 0 ? ceil_div(ENOUGH_TASKS, a->B * a->Hkv) : 1;
+    int64_t wanted = z.n_kv > 0 ? ceil_div(ENOUGH_TASKS, a->B * a->Hkv) : 1;
     z.n_chunk = max_i64(1, min_i64(min_i64(wanted, MAX_CHUNKS), z.n_item));
     z.dq = (real *)launch_out(l, ATTG_DQ)->data, z.dk = (real *)launch_out(l, ATTG_DK)->data;
     z.dv = (real *)launch_out(l, ATTG_DV)->data, z.dbias = (real *)launch_out(l, ATTG_DBIAS)->data;
@@ -220,9 +220,11 @@ static void back_head(const launch *l, const back *z, int64_t task, char *local)
     const att *a = &z->a;
     int64_t chunk = task % z->n_chunk, b = task / z->n_chunk / a->Hkv, hk = task / z->n_chunk % a->Hkv;
     int64_t at = (b * a->S * a->Hkv + hk) * a->D, n_tile = att_tiles(a);
-    real *part = (real *)l->shared + 2 * chunk * z->n_kv;
     kv_sums to = { .dk = z->dk ? z->dk + at : NULL, .dv = z->dv ? z->dv + at : NULL, .step = a->Hkv * a->D };
-    if (z->n_chunk > 1) to.dk = part + at, to.dv = part + z->n_kv + at;
+    if (z->n_chunk > 1) {
+        to.dk = (real *)l->shared + 2 * chunk * z->n_kv + at;
+        to.dv = to.dk + z->n_kv;
+    }
     for (int64_t j = 0; j < a->S; j++) {
         if (to.dk) memset(to.dk + j * to.step, 0, (size_t)a->D * sizeof(real));
         if (to.dv) memset(to.dv + j * to.step, 0, (size_t)a->D * sizeof(real));

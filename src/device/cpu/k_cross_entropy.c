@@ -8,6 +8,7 @@
 
 enum { CE_GRAIN = 16384 };
 
+/* logits (rows, V), target (rows). */
 typedef struct ce {
     int64_t V, rows, per_task, n_task, ignore;
     double  smoothing;
@@ -49,6 +50,7 @@ static real log_sum_exp(const real *restrict x, int64_t V, real *restrict block)
     return shift + vec_log(cascade_end(FOLD_SUM, &s));
 }
 
+/* In double: the difference of lse and logit may be small beside both. */
 static double row_loss(const ce *c, const real *x, int64_t t, double lse)
 {
     if (t < 0 || t >= c->V) return NAN;
@@ -57,6 +59,7 @@ static double row_loss(const ce *c, const real *x, int64_t t, double lse)
     return loss;
 }
 
+/* Phase 1, one task. */
 static void add_up(const launch *l, const partial *p, int64_t n)
 {
     partial all = { 0, 0 };
@@ -81,7 +84,7 @@ static void run_cross_entropy(const launch *l, int phase, int64_t task, char *lo
     for (int64_t r = task * c.per_task; r < min_i64((task + 1) * c.per_task, c.rows); r++) {
         const real *x = c.logits + r * c.V;
         bool counts = c.target[r] != c.ignore;
-        if (!counts && !out_lse) continue;
+        if (!counts && !out_lse) continue;          /* nobody will know */
         real lse = log_sum_exp(x, c.V, (real *)local);
         if (out_lse) out_lse[r] = lse;
         if (counts) {
@@ -108,6 +111,7 @@ static void grad_row(const ce *c, const real *restrict x, int64_t t, real lse, r
         return;
     }
     for (int64_t v = 0; v < c->V; v++) dx[v] = (vec_exp(x[v] - lse) - share) * g;
+    /* late in training this small difference is what counts: taken in double */
     dx[t] = (real)(((double)vec_exp(x[t] - lse) - c->smoothing / (double)c->V - (1 - c->smoothing)) * (double)g);
 }
 

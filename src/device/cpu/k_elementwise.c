@@ -286,25 +286,34 @@ static void walk_advance(walk *w, int64_t n)
     }
 }
 
-#define RUN(bits)                                                                                       \
-    static void run_##bits(void *y_, const void *a_, int64_t n, int64_t stride)                         \
+/* For words of each size: a run of n elements; rows x columns of a transposed
+ * matrix, in tiles whose lines of both sides stay in L1. */
+#define MOVE(bits)                                                                                      \
+    typedef uint##bits##_t __attribute__((may_alias)) word##bits;                                       \
+    static void run_##bits(word##bits *y, const word##bits *a, int64_t n, int64_t stride)               \
     {                                                                                                   \
-        typedef uint##bits##_t __attribute__((may_alias)) word;                                         \
-        word *y = y_;                                                                                   \
-        const word *a = a_;                                                                             \
         if (stride == 1)                                                                                \
             memcpy(y, a, (size_t)n * sizeof *y);                                                        \
         else if (stride == 0)                                                                           \
             for (int64_t i = 0; i < n; i++) y[i] = *a;                                                  \
         else                                                                                            \
             for (int64_t i = 0; i < n; i++) y[i] = a[i * stride];                                       \
+    }                                                                                                   \
+    static void turn_##bits(word##bits *y, const word##bits *a, int64_t rows, int64_t columns, int64_t stride) \
+    {                                                                                                   \
+        for (int64_t c0 = 0; c0 < columns; c0 += TILE)                                                  \
+            for (int64_t r0 = 0; r0 < rows; r0 += TILE)                                                 \
+                for (int64_t r = r0; r < min_i64(r0 + TILE, rows); r++)                                 \
+                    for (int64_t c = c0; c < min_i64(c0 + TILE, columns); c++)                          \
+                        y[r * columns + c] = a[c * stride + r];                                         \
     }
-RUN(8)
-RUN(16)
-RUN(32)
-RUN(64)
+enum { TILE = 16 };
+MOVE(8)
+MOVE(16)
+MOVE(32)
+MOVE(64)
 
-static void copy_run(char *y, const char *a, int64_t n, int64_t stride, int size)
+static void copy_run(void *y, const void *a, int64_t n, int64_t stride, int size)
 {
     switch (size) {
     case 1: run_8(y, a, n, stride); break;
@@ -314,15 +323,36 @@ static void copy_run(char *y, const char *a, int64_t n, int64_t stride, int size
     }
 }
 
+static void copy_turned(void *y, const void *a, int64_t rows, int64_t columns, int64_t stride, int size)
+{
+    switch (size) {
+    case 1: turn_8(y, a, rows, columns, stride); break;
+    case 2: turn_16(y, a, rows, columns, stride); break;
+    case 4: turn_32(y, a, rows, columns, stride); break;
+    default: turn_64(y, a, rows, columns, stride);
+    }
+}
+
+/* Whole runs from here, at most n elements, that lie side by side. */
+static int64_t runs_beside(const walk *w, int64_t n)
+{
+    if (w->rank < 2 || w->stride[0] < 2 || w->stride[1] != 1 || w->index[0] != 0) return 0;
+    return min_i64(n / w->dim[0], w->dim[1] - w->index[1]);
+}
+
 /* The next n elements, dense, to `to`. */
 static void walk_gather(walk *w, char *to, int64_t n)
 {
     while (n > 0) {
-        int64_t m = min_i64(n, w->dim[0] - w->index[0]);
-        copy_run(to, w->at, m, w->stride[0], w->size);
-        to += m * w->size;
-        n -= m;
-        walk_advance(w, m);
+        int64_t run = min_i64(n, w->dim[0] - w->index[0]), rows = runs_beside(w, n);
+        if (rows > 1)
+            copy_turned(to, w->at, rows, run, w->stride[0], w->size);
+        else
+            copy_run(to, w->at, run, w->stride[0], w->size);
+        int64_t done = rows > 1 ? rows * run : run;
+        for (int64_t left = done; left > 0; left -= run) walk_advance(w, run);
+        to += done * w->size;
+        n -= done;
     }
 }
 
@@ -390,12 +420,6 @@ static void machine_init(machine *m, const launch *l, int64_t start, int64_t n, 
     }
 }
 
-/* A copy of an operand that has to be gathered anyway goes straight there. */
-static void gather_to(machine *m, const ew_instr *i, int64_t n)
-{
-    walk_gather(&m->walk[i->a], m->at[i->y], n);
-}
-
 static void run_block(const ew_program *p, char *const *at, int64_t n)
 {
     for (const ew_instr *i = p->instr; i < p->instr + p->n_instr; i++)
@@ -405,25 +429,25 @@ static void run_block(const ew_program *p, char *const *at, int64_t n)
 void K(ew_run)(const launch *l, int64_t start, int64_t n, char *local)
 {
     const ew_program *p = l->program;
+    const ew_instr *first = p->instr;
     machine m;
     if (n <= 0) return;
     machine_init(&m, l, start, min_i64(n, EW_BLOCK), local);
-    bool gather = p->n_instr == 1 && m.n_walked == 1 && is_copy(p->instr[0].fn);
-    int64_t block = gather || (p->n_instr == 1 && p->n_slot == 0) ? n : EW_BLOCK;
-    char *now[EW_MAX_REG];
-    memcpy(now, m.at, (size_t)p->n_reg * sizeof *now);
+    if (p->n_instr == 1 && m.n_walked == 1 && is_copy(first->fn)) {     /* gathered where it goes */
+        walk_gather(&m.walk[first->a], m.at[first->y], n);
+        return;
+    }
+    char *at[EW_MAX_REG];
+    memcpy(at, m.at, (size_t)p->n_reg * sizeof *at);
+    int64_t block = p->n_instr == 1 && p->n_slot == 0 ? n : EW_BLOCK;   /* nothing to keep in L1 */
     for (int64_t done = 0; done < n; done += block) {
-        int64_t now_n = min_i64(block, n - done);
-        if (gather) {
-            gather_to(&m, &p->instr[0], now_n);
-            return;
-        }
+        int64_t now = min_i64(block, n - done);
         for (int k = 0; k < m.n_walked; k++) {
             int r = m.walked[k];
-            now[r] = walk_take(&m.walk[r], m.at[r], now_n);
+            at[r] = walk_take(&m.walk[r], m.at[r], now);
         }
-        run_block(p, now, now_n);
-        for (int k = 0; k < m.n_dense; k++) now[m.dense[k]] += now_n * element_bytes[p->reg[m.dense[k]].dtype];
+        run_block(p, at, now);
+        for (int k = 0; k < m.n_dense; k++) at[m.dense[k]] += now * m.walk[m.dense[k]].size;
     }
 }
 

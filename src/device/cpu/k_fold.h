@@ -21,7 +21,7 @@ enum fold {
     FOLD_MAX            /* max a; NaN wins */
 };
 
-enum { FOLD_BLOCK = 128 * VEC_LANES, FOLD_ROWS = 32, FOLD_LEVELS = 48, FOLD_TILE = 128 };
+enum { FOLD_BLOCK = 128 * VEC_LANES, FOLD_ROWS = 32, FOLD_LEVELS = 48, FOLD_TILE = 512 };
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -105,28 +105,26 @@ INLINE real fold_block(enum fold fold, const real *a, const real *b, real c, int
     enum { L = VEC_LANES };
     const real none = fold_identity(fold);
     if (n < L) {
-        real s = none;
-        for (int64_t i = 0; i < n; i++) s = fold_two(fold, s, fold_term1(fold, a[i], b[i], c));
-        return s;
+        real few = none;
+        for (int64_t i = 0; i < n; i++) few = fold_two(fold, few, fold_term1(fold, a[i], b[i], c));
+        return few;
     }
-    vec s0 = (vec){0} + none, s1 = s0, s2 = s0, s3 = s0;
+    vec s[4];
     int64_t i = 0;
-    for (; i + 4 * L <= n; i += 4 * L) {
-        s0 = fold_join(fold, s0, fold_term(fold, a + i, b + i, c));
-        s1 = fold_join(fold, s1, fold_term(fold, a + i + L, b + i + L, c));
-        s2 = fold_join(fold, s2, fold_term(fold, a + i + 2 * L, b + i + 2 * L, c));
-        s3 = fold_join(fold, s3, fold_term(fold, a + i + 3 * L, b + i + 3 * L, c));
-    }
-    for (; i + L <= n; i += L) s0 = fold_join(fold, s0, fold_term(fold, a + i, b + i, c));
+    for (int k = 0; k < 4; k++) s[k] = (vec){0} + none;
+    for (; i + 4 * L <= n; i += 4 * L)
+        for (int k = 0; k < 4; k++)
+            s[k] = fold_join(fold, s[k], fold_term(fold, a + i + k * L, b + i + k * L, c));
+    for (; i + L <= n; i += L) s[0] = fold_join(fold, s[0], fold_term(fold, a + i, b + i, c));
     if (i < n) {
         vec_mask lane;
         for (int j = 0; j < L; j++) lane[j] = j;
         __typeof__(lane[0]) taken = (__typeof__(lane[0]))(L - (n - i));
         vec_mask fresh = lane >= taken;
         vec t = fold_term(fold, a + n - L, b + n - L, c), rest = (vec){0} + none;
-        s1 = fold_join(fold, s1, (vec)((fresh & (vec_mask)t) | (~fresh & (vec_mask)rest)));
+        s[1] = fold_join(fold, s[1], (vec)((fresh & (vec_mask)t) | (~fresh & (vec_mask)rest)));
     }
-    return fold_lanes(fold, fold_join(fold, fold_join(fold, s0, s1), fold_join(fold, s2, s3)));
+    return fold_lanes(fold, fold_join(fold, fold_join(fold, s[0], s[1]), fold_join(fold, s[2], s[3])));
 }
 
 /* Numbers joined pairwise as they come: at[] holds the sums of runs whose
@@ -190,16 +188,11 @@ INLINE void fold_rows(enum fold fold, const real *const *row, int64_t n, int64_t
     enum { L = VEC_LANES };
     int64_t c = 0;
     for (; c + 4 * L <= width; c += 4 * L) {
-        const real *p = row[0] + c;
-        vec s0 = *(const vec *)p, s1 = *(const vec *)(p + L), s2 = *(const vec *)(p + 2 * L), s3 = *(const vec *)(p + 3 * L);
-        for (int64_t r = 1; r < n; r++) {
-            p = row[r] + c;
-            s0 = fold_join(fold, s0, *(const vec *)p);
-            s1 = fold_join(fold, s1, *(const vec *)(p + L));
-            s2 = fold_join(fold, s2, *(const vec *)(p + 2 * L));
-            s3 = fold_join(fold, s3, *(const vec *)(p + 3 * L));
-        }
-        *(vec *)(out + c) = s0, *(vec *)(out + c + L) = s1, *(vec *)(out + c + 2 * L) = s2, *(vec *)(out + c + 3 * L) = s3;
+        vec s[4];
+        for (int k = 0; k < 4; k++) s[k] = *(const vec *)(row[0] + c + k * L);
+        for (int64_t r = 1; r < n; r++)
+            for (int k = 0; k < 4; k++) s[k] = fold_join(fold, s[k], *(const vec *)(row[r] + c + k * L));
+        for (int k = 0; k < 4; k++) *(vec *)(out + c + k * L) = s[k];
     }
     for (; c + L <= width; c += L) {
         vec s = *(const vec *)(row[0] + c);

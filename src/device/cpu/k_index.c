@@ -57,7 +57,8 @@ static void run_scatter_add(const launch *l, int phase, int64_t task, char *loca
 }
 const kernel K(k_scatter_add) = { .tasks = scatter_add_tasks, .run = run_scatter_add };
 
-/* --- scatter_last: a task owns whole rows ---------------------------------------- */
+/* --- scatter_last: a task owns whole rows ----------------------------------------
+ * y (rows, width), g and index (rows, picks). */
 
 typedef struct last_rows { int64_t rows, width, picks, block; } last_rows;
 

@@ -34,7 +34,8 @@ static int draw(const sequence *s, uint64_t index, int64_t n, uint32_t *buffer)
 {
     int skip = (int)(index & 3);
     for (int64_t i = 0; i < skip + n; i += PHILOX_WORDS)
-        philox_draw((uint32_t)s->seed, (uint32_t)(s->seed >> 32), s->stream, s->step, index / 4 + (uint64_t)i / 4, buffer + i);
+        philox_draw((uint32_t)s->seed, (uint32_t)(s->seed >> 32), s->stream, s->step,
+                    index / 4 + (uint64_t)i / 4, buffer + i);
     return skip;
 }
 

@@ -10,8 +10,9 @@
 #include "device/cpu/k_fold.h"
 #include "device/cpu/vec.h"
 
-/* Elements of a task at least (when there are so many) and at most. */
-enum { GRAIN = 16384, PIECE = 131072 };
+/* Elements of a task at least (when there are so many), and at most; tiles of
+ * columns may have more before a second phase pays. */
+enum { GRAIN = 16384, PIECE = 32768, PIECE_COLUMNS = 131072 };
 
 typedef struct walk {
     const real *x;
@@ -74,8 +75,8 @@ static walk walk_of(const launch *l, bool may_tile, bool may_cut)
     w.width  = w.columns ? min_i64(FOLD_TILE, inner) : 1;
     w.n_tile = ceil_div(inner, w.width);
     w.units  = w.K ? w.K / inner * w.n_tile : 0;
-    int64_t size = max_i64(1, w.width * w.R);
-    w.pieces = may_cut && size > PIECE ? ceil_div(size, PIECE) : 1;
+    int64_t size = max_i64(1, w.width * w.R), most = w.columns ? PIECE_COLUMNS : PIECE;
+    w.pieces = may_cut ? ceil_div(size, most) : 1;
     w.piece  = ceil_div(w.R, w.pieces);
     w.per_task = w.pieces > 1 ? 1 : max_i64(1, GRAIN / size);
     return w;

@@ -30,6 +30,7 @@ typedef uint64_t __attribute__((may_alias)) any64;
 
 typedef struct range { int64_t first, last; } range;
 
+/* A chunk's worth of elements of this size a task. */
 static int64_t element_bytes(const operand *o) { return (int64_t)genet_dtype_size(o->dtype); }
 static int64_t range_count(int64_t numel, int64_t size) { return ceil_div(numel, CHUNK_BYTES / size); }
 static range range_of(int64_t numel, int64_t size, int64_t task)
@@ -70,6 +71,7 @@ static void window_add(window *w, int64_t dim, int64_t from, int64_t to)
     w->rank = k + 1;
 }
 
+/* n elements, steps in bytes. */
 #define COPY_STRIDED(type)                                                      \
     for (int64_t i = 0; i < n; i++)                                             \
         *(type *)(to + i * step_to) = *(const type *)(from + i * step_from);
@@ -83,7 +85,8 @@ static void copy_row(char *to, int64_t step_to, const char *from, int64_t step_f
     FOR_SIZE(size, COPY_STRIDED)
 }
 
-/* Copy the window's flat elements [first, last). */
+/* Copy the window's flat elements [first, last): find the place of the first
+ * one, then go on run by run of the innermost dimension, like an odometer. */
 static void window_copy(const window *w, char *to, const char *from, int64_t size, int64_t first, int64_t last)
 {
     int inner = w->rank - 1;
@@ -135,6 +138,8 @@ static void fill(char *to, const void *value, int64_t n, int64_t size)
 {
     FOR_SIZE(size, FILL)
 }
+
+/* --- constants: attr f[0] is the value, or the start, and f[1] the step ------------- */
 
 static void run_full(const launch *l, int phase, int64_t task, char *local)
 {
@@ -199,6 +204,8 @@ static void run_concat(const launch *l, int phase, int64_t task, char *local)
     window_copy(&w, to, x->data, size, r.first, r.last);
 }
 const kernel genet__k_concat_move = { .tasks = concat_tasks, .run = run_concat };
+
+/* --- flip: a window whose source runs backwards along the axis --------------------- */
 
 static void run_flip(const launch *l, int phase, int64_t task, char *local)
 {
@@ -267,7 +274,7 @@ static void run_pad(const launch *l, int phase, int64_t task, char *local)
     _Alignas(8) char value[8];
     store_value(value, y->dtype, l->attr.f[0]);
     range r = out_range(l, task);
-    while (r.first < r.last) {
+    while (r.first < r.last) {                          /* one row, or what is left of it */
         int64_t row = r.first / width, column = r.first % width, n = min_i64(width - column, r.last - r.first);
         const char *from = x->data;
         for (int k = b.rank - 2; k >= 0; k--) {
@@ -313,6 +320,7 @@ static void run_gather(const launch *l, int phase, int64_t task, char *local)
 }
 const kernel genet__k_gather_move = { .tasks = out_tasks, .run = run_gather };
 
+/* index and y (rows, picks), x (rows, width). */
 #define GATHER_LAST(type)                                                       \
     for (int64_t i = r.first, end, row = i / picks; i < r.last; row++) {        \
         const type *from = (const type *)x->data + row * width;                 \
@@ -350,7 +358,8 @@ static write_plan write_plan_of(const launch *l)
     return p;
 }
 
-static int64_t write_block(const launch *l, const write_plan *p)      /* rows a task */
+/* Rows of value a task. */
+static int64_t write_block(const launch *l, const write_plan *p)
 {
     return max_i64(1, CHUNK_BYTES / max_i64(1, p->inner * element_bytes(launch_out(l, 0))));
 }
@@ -362,6 +371,7 @@ static int64_t write_at_tasks(const launch *l, int phase)
     return p.inner ? ceil_div(p.batch * p.rows, write_block(l, &p)) : 0;
 }
 
+/* The result's memory is the state's: only the rows that are written move. */
 static void run_write_at(const launch *l, int phase, int64_t task, char *local)
 {
     (void)phase, (void)local;

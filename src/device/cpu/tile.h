@@ -114,13 +114,29 @@ static __attribute__((unused)) void tile_product(int64_t m, int64_t n, int64_t n
 
 /* --- rows -------------------------------------------------------------------- */
 
+/* Lists of lanes for shuffles: f(0, d), f(1, d), ... */
+#define TILE_LIST2(f, d)  f(0, d), f(1, d)
+#define TILE_LIST4(f, d)  TILE_LIST2(f, d), f(2, d), f(3, d)
+#define TILE_LIST8(f, d)  TILE_LIST4(f, d), f(4, d), f(5, d), f(6, d), f(7, d)
+#define TILE_LIST16(f, d) TILE_LIST8(f, d), f(8, d), f(9, d), f(10, d), f(11, d), f(12, d), f(13, d), f(14, d), f(15, d)
+
+/* The sum of all lanes, by halves. */
+#define TILE_FOLD(l, d) ((l) ^ (d))
+#define TILE_ADD_FOLDED(d, LIST) x += __builtin_shufflevector(x, x, LIST(TILE_FOLD, d));
 TILE_INLINE real tile_sum_lanes(tile_vec x)
 {
-    real lane[VEC_LANES];
-    tile_store(lane, x);
-    for (int step = VEC_LANES / 2; step > 0; step /= 2)
-        for (int l = 0; l < step; l++) lane[l] += lane[l + step];
-    return lane[0];
+#if defined(__AVX512F__)
+    TILE_ADD_FOLDED(8, TILE_LIST16) TILE_ADD_FOLDED(4, TILE_LIST16)
+    TILE_ADD_FOLDED(2, TILE_LIST16) TILE_ADD_FOLDED(1, TILE_LIST16)
+    return x[0];
+#elif defined(__AVX2__)
+    TILE_ADD_FOLDED(4, TILE_LIST8) TILE_ADD_FOLDED(2, TILE_LIST8) TILE_ADD_FOLDED(1, TILE_LIST8)
+    return x[0];
+#else
+    real s = 0;
+    for (int l = 0; l < VEC_LANES; l++) s += x[l];
+    return s;
+#endif
 }
 
 /* Inner product of two dense rows. */
@@ -133,20 +149,15 @@ TILE_INLINE real tile_dot(const real *a, const real *b, int64_t n)
         s1 = tile_fma(tile_load(a + i + VEC_LANES), tile_load(b + i + VEC_LANES), s1);
     }
     for (; i + VEC_LANES <= n; i += VEC_LANES) s0 = tile_fma(tile_load(a + i), tile_load(b + i), s0);
-    real s = tile_sum_lanes(s0 + s1);
+    real s = 0;
     for (; i < n; i++) s += a[i] * b[i];
-    return s;
+    return s + tile_sum_lanes(s0 + s1);
 }
 
 /* --- transposes ----------------------------------------------------------------
  * Lanes x lanes blocks in registers, by Eklundh's exchanges: at distance d the
  * lanes with bit d swap between rows i and i + d. */
 
-#define TILE_LIST2(f, d)  f(0, d), f(1, d)
-#define TILE_LIST4(f, d)  TILE_LIST2(f, d), f(2, d), f(3, d)
-#define TILE_LIST8(f, d)  TILE_LIST4(f, d), f(4, d), f(5, d), f(6, d), f(7, d)
-#define TILE_LIST16(f, d) TILE_LIST8(f, d), f(8, d), f(9, d), f(10, d), f(11, d), f(12, d), f(13, d), f(14, d), f(15, d)
-#define TILE_LIST_(n)     TILE_LIST##n
 #define TILE_LOW(l, d)    ((l) & (d) ? VEC_LANES + (l) - (d) : (l))
 #define TILE_HIGH(l, d)   ((l) & (d) ? VEC_LANES + (l) : (l) + (d))
 

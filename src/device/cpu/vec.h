@@ -116,8 +116,8 @@ VEC_FN float vec_exp(float x)
     return vec__scale(1 + vec__expm1_small(r), k);
 }
 
-/* e^(x + low), low up to 0.05: for arguments that are products, whose rounding
- * to float would be magnified up to 100 times. */
+/* e^(x + low), low up to 0.05: for an x that is a product known in two parts,
+ * because its rounding to float would be magnified up to 100 times. */
 VEC_FN float vec__exp_sum(float x, float low)
 {
     x = x > 89 ? 89 : x;
@@ -127,11 +127,14 @@ VEC_FN float vec__exp_sum(float x, float low)
     return vec__scale(1 + vec__expm1_small(r), k);
 }
 
-/* e^x of a double argument, as a float. */
+/* The same for an x known in double. */
 VEC_FN float vec_exp_wide(double x)
 {
-    float high = (float)x, low = (float)(x - high);
-    return vec__exp_sum(high, vec_fabs(high) < 200 ? low : 0);
+    x = x > 89 ? 89 : x;
+    x = x < -105 ? -105 : x;
+    double t = vec_fma64(x, 1.44269504088896341, VEC_ROUND64), n = t - VEC_ROUND64;
+    float r = (float)vec_fma64(n, -VEC_LN2, x);
+    return vec__scale(1 + vec__expm1_small(r), (int32_t)(uint32_t)vec_bits64(t));
 }
 
 /* 2^k (e^r - 1) + (2^k - 1), halved so that k = 128 fits. */
@@ -332,22 +335,24 @@ VEC_FN float vec__square(float x, float *low)
 }
 
 /* The part of the standard normal distribution below x, its lower tail too:
- * with t = |x|, e^(-t^2/2) P(t) / Q(t) lies outside. */
+ * with t = |x|, e^(-t^2/2) / (sqrt(2 pi) t + P(t) / Q(t)) lies outside; in this
+ * form an error of Q nearly cancels. */
 VEC_FN float vec_normal_cdf(float x)
 {
     float t = vec_fabs(x);
     t = t > 14.6f ? 14.6f : t;
-    float p = 4.123922903e-03f, q = 1.033702400e-02f;
-    p = vec_fma32(p, t, 4.068440199e-02f);
-    p = vec_fma32(p, t, 1.833867580e-01f);
-    p = vec_fma32(p, t, 4.384993017e-01f);
-    p = vec_fma32(p, t, 0.5f);
-    q = vec_fma32(q, t, 1.019870564e-01f);
-    q = vec_fma32(q, t, 4.698709548e-01f);
-    q = vec_fma32(q, t, 1.203132510e+00f);
-    q = vec_fma32(q, t, 1.674883604e+00f);
+    float p = 6.277319658e-03f, q = 2.504046075e-03f;
+    p = vec_fma32(p, t, 7.498502224e-02f);
+    p = vec_fma32(p, t, 4.170992855e-01f);
+    p = vec_fma32(p, t, 1.261858407e+00f);
+    p = vec_fma32(p, t, 2);
+    q = vec_fma32(q, t, 2.992690355e-02f);
+    q = vec_fma32(q, t, 1.711388975e-01f);
+    q = vec_fma32(q, t, 5.666890740e-01f);
+    q = vec_fma32(q, t, 1.086358905e+00f);
     q = vec_fma32(q, t, 1);
-    float low, square = vec__square(t, &low), tail = vec__exp_sum(-0.5f * square, -0.5f * low) * (p / q);
+    float low, square = vec__square(t, &low), e = vec__exp_sum(-0.5f * square, -0.5f * low);
+    float tail = e * (q / vec_fma32(2.506628275f * t, q, p));
     return x < 0 ? tail : 1 - tail;
 }
 
