@@ -1,8 +1,10 @@
 /* main.c - the table of verbs, and what needs none of them. */
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #include "base/str.h"
 #include "cli.h"
 
@@ -45,6 +47,9 @@ static int no_such_verb(const char *name)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);       /* a closed pipe is a failed write, with words */
+#if defined(__GLIBC__)
+    mallopt(M_MMAP_THRESHOLD, 128 << 10);       /* large buffers go back to the system at once, always */
+#endif
     if (argc < 2) return usage(stderr);
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout);

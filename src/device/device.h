@@ -44,7 +44,8 @@ typedef struct kernel {
      * aligned, contents undefined. */
     void    (*run)(const launch *l, int phase, int64_t task, char *local);
     /* Bytes of memory shared by all tasks (partial sums, packed panels),
-     * planned like a tensor; contents undefined.  NULL: none. */
+     * planned like a tensor; contents undefined.  NULL: none.  Asked when the
+     * plan is made: operands' data say present or absent, and point nowhere. */
     size_t  (*shared)(const launch *l);
 } kernel;
 

@@ -26,7 +26,8 @@ typedef struct builder {
 
 static operand operand_of(const tensor *t, const shape *as)
 {
-    operand o = { .dtype = t->dtype, .rank = as->rank };
+    /* until addresses are known, data says only that the operand is there */
+    operand o = { .data = (char *)(uintptr_t)t, .dtype = t->dtype, .rank = as->rank };
     int lead = as->rank - t->shape.rank;
     for (int i = 0; i < as->rank; i++) {
         o.dim[i] = as->dim[i];

@@ -120,7 +120,7 @@ static void check_sweep(sweep *s, const op *o, int64_t n)
 static const float special[] = {
     0, 0x1p-149f, 0x1.fffffcp-127f, FLT_MIN, 1e-20f, 0x1p-24f, 0.1f, 0.25f, 0x1.fffffep-2f, 0.5f, 0x1.fffffep-1f, 1,
     0x1.000002p0f, 1.5f, 2, 2.5f, 3, 3.5f, 3.93f, 3.95f, 9.0109f, 14.2f, 14.6f, 17.4f, 33, 87.33654f, 87.33655f, 88.72283f,
-    88.72284f, 88.8f, 103.97f, 103.98f, 105, 8388607.5f, 0x1p23f, 0x1p24f, 16777217, 0x1p31f, 1e20f, 0x1p127f, FLT_MAX,
+    88.72284f, 88.8f, 103.97f, 103.98f, 105, 8388607.5f, 0x1p23f, 0x1p24f, 16777218, 0x1p31f, 1e20f, 0x1p127f, FLT_MAX,
     INFINITY, NAN,
 };
 enum { N_SPECIAL = sizeof special / sizeof *special };
@@ -419,6 +419,39 @@ static void test_programs(void **state)
     free(local);
 }
 
+/* --- types and shapes ------------------------------------------------------------------------------ */
+
+static void expect_error(const char *text, tensor *(*build)(tensor *f, tensor *i, tensor *m, tensor *row))
+{
+    genet_graph *g = genet_graph_new();
+    tensor *f = genet_input(g, "f", GENET_F32, GENET_DIMS(2, 3)), *i = genet_input(g, "i", GENET_I32, GENET_DIMS(2, 3));
+    tensor *m = genet_input(g, "m", GENET_U8, GENET_DIMS(2, 3)), *row = genet_input(g, "row", GENET_F32, GENET_DIMS(2));
+    build(f, i, m, row);
+    assert_non_null(genet_graph_error(g));
+    if (!strstr(genet_graph_error(g), text)) fail_msg("%s: not in: %s", text, genet_graph_error(g));
+    genet_graph_free(g);
+}
+
+#define BUILD(name, call) \
+    static tensor *name(tensor *f, tensor *i, tensor *m, tensor *row) { (void)f, (void)i, (void)m, (void)row; return call; }
+BUILD(build_mixed, genet_add(f, i))
+BUILD(build_chosen, genet_where(m, i, f))
+BUILD(build_integer, genet_exp(i))
+BUILD(build_mask, genet_neg(m))
+BUILD(build_no_mask, genet_logical_and(m, f))
+BUILD(build_shapes, genet_mul(f, row))
+
+static void test_errors(void **state)
+{
+    (void)state;
+    expect_error("add: mixes f32 and i32: use cast", build_mixed);
+    expect_error("where: mixes i32 and f32: use cast", build_chosen);
+    expect_error("exp: a is i32, not f32 or f64: use cast", build_integer);
+    expect_error("neg: a is u8, not f32, f64 or i32: use cast", build_mask);
+    expect_error("logical_and: b is f32, not a mask (u8): compare, or use cast", build_no_mask);
+    expect_error("mul: shapes [2,3] and [2] do not broadcast", build_shapes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_integers),
         cmocka_unit_test(test_casts),
         cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

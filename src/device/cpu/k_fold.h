@@ -21,7 +21,7 @@ enum fold {
     FOLD_MAX            /* max a; NaN wins */
 };
 
-enum { FOLD_BLOCK = 128 * VEC_LANES, FOLD_ROWS = 32, FOLD_LEVELS = 48, FOLD_TILE = 512 };
+enum { FOLD_BLOCK = 128 * VEC_LANES, FOLD_ROWS = 32, FOLD_LEVELS = 48, FOLD_TILE = 128 };
 
 #define INLINE static inline __attribute__((always_inline))
 
