@@ -24,7 +24,7 @@ demo:
 	@$(MAKE) --no-print-directory configure CMAKE_FLAGS="$(CMAKE_FLAGS)"
 	@$(COMPILE) --target genet --target demo-text
 	@rm -rf $(BUILD)/demo-run
-	$(GENET) train gpt2 --data $(BUILD)/demo.txt --out $(BUILD)/demo-run --max-steps 800 --eval-steps 400 --log-steps 50
+	$(GENET) train gpt2 --data $(BUILD)/demo.txt --out $(BUILD)/demo-run --max-steps 1500 --eval-steps 500 --log-steps 100
 	$(GENET) generate $(BUILD)/demo-run -p "The " -n 300
 
 test:

@@ -82,14 +82,7 @@ static tensor *adam(graph *g)
     X("softmax",       "1024x1024",          genet_softmax(F(1024, 1024), -1))                              \
     X("log_softmax",   "1024x1024",          genet_log_softmax(F(1024, 1024), -1))                          \
     X("cross_entropy", "256x50257",          genet_cross_entropy(F(256, 50257), IDS(256), -100, 0))         \
-    X("add",           "4194304",            genet_add(F(1 << 22), F(1 << 22)))                             \
     X("add row",       "1024x3072",          genet_add(F(1024, 3072), F(3072)))                             \
-    X("gelu",          "1024x3072",          genet_gelu(F(1024, 3072)))                                     \
-    X("gelu_tanh",     "1024x3072",          genet_gelu_tanh(F(1024, 3072)))                                \
-    X("exp",           "1024x3072",          genet_exp(F(1024, 3072)))                                      \
-    X("log",           "1024x3072",          genet_log(F(1024, 3072)))                                      \
-    X("tanh",          "1024x3072",          genet_tanh(F(1024, 3072)))                                     \
-    X("sigmoid",       "1024x3072",          genet_sigmoid(F(1024, 3072)))                                  \
     X("sum",           "1024x3072 all",      genet_sum(F(1024, 3072), 3, false))                            \
     X("sum rows",      "1024x3072 over 0",   genet_sum(F(1024, 3072), 1, false))                            \
     X("sum columns",   "1024x3072 over 1",   genet_sum(F(1024, 3072), 2, false))                            \
@@ -113,9 +106,26 @@ static const struct { const char *name, *shape; } cases[] = {
 };
 enum { N_CASE = sizeof cases / sizeof *cases };
 
+/* The k-th elementwise op, on a million elements. */
+static const op *elementwise_op(int k)
+{
+    for (int id = 0; id < OP_COUNT; id++)
+        if (genet__op_table[id]->sig && !k--) return genet__op_table[id];
+    return NULL;
+}
+
+static tensor *build_elementwise(graph *g, const op *o)
+{
+    tensor *in[MAX_IN];
+    for (int i = 0; i < o->n_in; i++)
+        in[i] = genet_input(g, "x", o->sig[i] == 'M' ? GENET_U8 : GENET_F32, GENET_DIMS(1024, 1024));
+    return genet__apply(g, o->id, in, o->n_in, &o->probes[0].attr);
+}
+
 static tensor *build_case(graph *g, int wanted)
 {
     int k = 0;
+    if (wanted >= N_CASE) return build_elementwise(g, elementwise_op(wanted - N_CASE));
 #define X(name, shape, expression) if (k++ == wanted) return expression;
     CASES(X)
 #undef X
@@ -124,25 +134,40 @@ static tensor *build_case(graph *g, int wanted)
 
 /* --- timing ---------------------------------------------------------------------- */
 
-typedef struct timing { double seconds, flops, bytes; } timing;
+typedef struct timing { const char *name, *shape; double seconds, flops, bytes; } timing;
 
-/* Inputs: floats in [-1, 1), ids below the smallest table. */
-static bool write_inputs(graph *g, genet_plan *p, genet_err *err)
+/* Floats in (0, 1], ids below the smallest table, masks half set. */
+static void fill(const tensor *t, void *to, size_t n)
 {
-    for (int i = 0; i < g->n; i++) {
+    for (size_t k = 0; k < n; k++) {
+        uint32_t u = genet__rng_u32(1, (uint32_t)t->id, 0, k);
+        if (t->dtype == GENET_F32) ((float *)to)[k] = genet__rng_unit_open(u);
+        else if (t->dtype == GENET_U8) ((uint8_t *)to)[k] = u & 1;
+        else ((int32_t *)to)[k] = (int32_t)(u % 50257);
+    }
+}
+
+/* Inputs may share memory with results: they are kept here and written before
+ * every run. */
+typedef struct inputs { tensor *t[4]; void *bytes[4]; size_t size[4]; int n; } inputs;
+
+static bool make_inputs(graph *g, inputs *in, genet_err *err)
+{
+    for (int i = 0; i < g->n && in->n < 4; i++) {
         tensor *t = g->node[i];
         if (!genet__op_is(t, OP_input)) continue;
         size_t n = (size_t)genet__numel(&t->shape);
-        union { float f; int32_t i; } *at = genet__alloc_array(n, sizeof *at);
-        if (!at) return genet__err_memory(err);
-        for (size_t k = 0; k < n; k++) {
-            if (t->dtype == GENET_F32) at[k].f = 2 * genet__rng_unit(genet__rng_u32(1, (uint32_t)i, 0, k)) - 1;
-            else at[k].i = (int32_t)genet__rng_below(1, (uint32_t)i, 0, k, 50257);
-        }
-        bool ok = genet_plan_write(p, t, at, n * sizeof *at, err);
-        genet__free(at);
-        TRY(ok);
+        in->size[in->n] = n * genet_dtype_size(t->dtype);
+        in->t[in->n] = t;
+        if (!(in->bytes[in->n++] = genet__alloc(n * genet_dtype_size(t->dtype)))) return genet__err_memory(err);
+        fill(t, in->bytes[in->n - 1], n);
     }
+    return true;
+}
+
+static bool write_inputs(const inputs *in, genet_plan *p, genet_err *err)
+{
+    for (int i = 0; i < in->n; i++) TRY(genet_plan_write(p, in->t[i], in->bytes[i], in->size[i], err));
     return true;
 }
 
@@ -156,14 +181,13 @@ static bool bind_states(graph *g, genet_plan *p, char *memory, genet_err *err)
     return true;
 }
 
-/* The fastest of at least 5 runs, and of at least a tenth of a second. Inputs may
- * share memory with results, so they are written before every run. */
-static bool time_runs(graph *g, genet_plan *p, timing *t, genet_err *err)
+/* The fastest of at least 5 runs, and of up to a tenth of a second. */
+static bool time_runs(const inputs *in, genet_plan *p, timing *t, genet_err *err)
 {
     double spent = 0;
     t->seconds = 1e9;
     for (int run = 0; run < 5 || (spent < 0.1 && run < 200); run++) {
-        TRY(write_inputs(g, p, err));
+        TRY(write_inputs(in, p, err));
         double began = genet__now_s();
         TRY(genet_plan_run(p, err));
         double took = genet__now_s() - began;
@@ -177,15 +201,18 @@ static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
 {
     graph *g = genet_graph_new();
     genet_workspace *w = genet_workspace_new(d);
+    inputs in = {0};
     if (!g || !w) return genet__err_memory(err);
     tensor *y = build_case(g, k);
     genet_plan *p = genet_compile(g, &y, 1, d, NULL, err);
     genet_plan_info info = p ? genet_plan_describe(p) : (genet_plan_info){0};
     size_t n_state = info.state_bytes + 64;
     char *memory = p ? genet_device_alloc(d, n_state, err) : NULL;
-    bool ok = memory && bind_states(g, p, memory, err) && genet_plan_attach(p, w, err) && time_runs(g, p, t, err);
+    bool ok = memory && bind_states(g, p, memory, err) && genet_plan_attach(p, w, err) &&
+              make_inputs(g, &in, err) && time_runs(&in, p, t, err);
     t->flops = info.flops;
     t->bytes = info.bytes;
+    for (int i = 0; i < in.n; i++) genet__free(in.bytes[i]);
     if (memory) genet_device_release(d, memory, n_state);
     genet_plan_free(p);
     genet_workspace_free(w);
@@ -195,17 +222,16 @@ static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
 
 /* --- the report -------------------------------------------------------------------- */
 
-static void print_case(int k, const timing *t, const machine *m, bool json)
+static void print_case(const timing *t, const machine *m, bool json)
 {
     double gflops = t->flops / t->seconds / 1e9, gbytes = t->bytes / t->seconds / 1e9;
     double of_flops = 1e9 * gflops / m->flops, of_bytes = 1e9 * gbytes / m->bytes_per_s;
     double share = of_flops > of_bytes ? of_flops : of_bytes;
     if (json)
         printf("{\"op\": \"%s\", \"shape\": \"%s\", \"ms\": %.5g, \"gflops\": %.5g, \"gbytes_per_s\": %.5g, "
-               "\"share\": %.4g}\n", cases[k].name, cases[k].shape, t->seconds * 1e3, gflops, gbytes, share);
+               "\"share\": %.4g}\n", t->name, t->shape, t->seconds * 1e3, gflops, gbytes, share);
     else
-        printf("%-16s %-20s %9.3f ms %8.1f GFLOP/s %8.1f GB/s  %5.0f %% of %s\n", cases[k].name, cases[k].shape,
-               t->seconds * 1e3, gflops, gbytes, 100 * share, of_flops > of_bytes ? "arithmetic" : "memory");
+        printf("%-16s %-20s %9.3f ms %8.1f GFLOP/s %8.1f GB/s  %5.0f %% of %s\n", t->name, t->shape, t->seconds * 1e3, gflops, gbytes, 100 * share, of_flops > of_bytes ? "arithmetic" : "memory");
     fflush(stdout);
 }
 
@@ -218,11 +244,12 @@ static bool bench(const bench_options *o, genet_device *d, genet_err *err)
     else printf("%s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s\n", genet_device_isa(d), genet_device_threads(d),
                 m.flops / 1e9, m.bytes_per_s / 1e9);
     bool any = false;
-    for (int k = 0; k < N_CASE; k++) {
-        timing t = {0};
-        if (o->only && !strstr(cases[k].name, o->only)) continue;
-        if (!time_case(k, d, &t, err)) return genet__err_prefix(err, "%s: ", cases[k].name);
-        print_case(k, &t, &m, o->json);
+    for (int k = 0; k < N_CASE || elementwise_op(k - N_CASE); k++) {
+        timing t = { .name = k < N_CASE ? cases[k].name : elementwise_op(k - N_CASE)->name,
+                     .shape = k < N_CASE ? cases[k].shape : "1024x1024" };
+        if (o->only && !strstr(t.name, o->only)) continue;
+        if (!time_case(k, d, &t, err)) return genet__err_prefix(err, "%s: ", t.name);
+        print_case(&t, &m, o->json);
         any = true;
     }
     return any || genet__err_set(err, GENET_ERR_USAGE, "no op's name holds \"%s\"", o->only);

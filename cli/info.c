@@ -47,7 +47,7 @@ static bool add_run(json_t *all, const char *folder, genet_err *err)
     json_t *settings = genet__save_settings(folder, err);
     if (!settings) return false;
     json_object_set_new(all, "saved_step", json_integer(step));
-    json_object_set(all, "max_steps", json_object_get(settings, "max_steps"));
+    json_object_set(all, "max_steps", json_object_get(json_object_get(settings, "options"), "max_steps"));
     json_object_set(all, "task", json_object_get(settings, "task"));
     json_decref(settings);
     return true;

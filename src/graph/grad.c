@@ -222,12 +222,13 @@ void genet_grad(genet_tensor *loss, genet_tensor *const wrt[], int n, genet_tens
     backward b = { .g = g };
     int end = g->n;
     tensor *one = genet_full(g, loss->dtype, 1, loss->shape.rank, loss->shape.dim);
-    if (!reserve(&b)) return;
-    for (int i = 0; i < n; i++)
-        if (!wrt[i]->poisoned) b.depends[wrt[i]->id] = true;
-    mark_dependents(&b, 0, end);
-    add_gradient(&b, loss, one);
-    carry_back(&b, 0, end);
+    if (reserve(&b)) {
+        for (int i = 0; i < n; i++)
+            if (!wrt[i]->poisoned) b.depends[wrt[i]->id] = true;
+        mark_dependents(&b, 0, end);
+        add_gradient(&b, loss, one);
+        carry_back(&b, 0, end);
+    }
     for (int i = 0; i < n && !g->failed && !b.failed; i++)
         if (!wrt[i]->poisoned && b.cap > wrt[i]->id) out[i] = b.grad[wrt[i]->id];
     genet__free(b.grad);

@@ -58,18 +58,34 @@ static void none_to_null(json_t *config)
         if (json_is_integer(value) && json_integer_value(value) == -1) json_object_set_new(config, key, json_null());
 }
 
+static bool write_in(const char *folder, const char *name, const json_t *j, genet_err *err)
+{
+    char *path = genet__path_join(folder, name);
+    bool ok = path ? genet__json_write(path, j, err) : genet__err_memory(err);
+    genet__free(path);
+    return ok;
+}
+
+/* generation_config.json: what transformers looks at when it generates. */
+static bool write_generation(const json_t *config, const char *folder, genet_err *err)
+{
+    json_t *j = json_pack("{s:b, s:O?, s:O?}", "do_sample", 1, "bos_token_id", json_object_get(config, "bos_token_id"),
+                          "eos_token_id", json_object_get(config, "eos_token_id"));
+    bool ok = j ? write_in(folder, "generation_config.json", j, err) : genet__err_memory(err);
+    json_decref(j);
+    return ok;
+}
+
 bool genet__model_write_config(const model *m, const char *folder, genet_err *err)
 {
     json_t *all = json_pack("{s:s, s:[s], s:s}", "model_type", m->family->name, "architectures", m->family->architecture,
                             "torch_dtype", "float32");
     json_t *own = genet__fields_to_json(m->family->config, m->config);
-    char *path = genet__path_join(folder, "config.json");
     if (own) none_to_null(own);
-    bool ok = all && own && path && !json_object_update_missing(all, own);
-    ok = ok ? genet__json_write(path, all, err) : genet__err_memory(err);
+    bool ok = (all && own && !json_object_update_missing(all, own)) || genet__err_memory(err);
+    ok = ok && write_in(folder, "config.json", all, err) && (!m->family->vocab_size || write_generation(all, folder, err));
     json_decref(all);
     json_decref(own);
-    genet__free(path);
     return ok;
 }
 

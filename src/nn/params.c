@@ -82,7 +82,7 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
         return &g->poison;
     }
     shape asked = { .rank = rank };
-    memcpy(asked.dim, dim, (size_t)rank * sizeof *dim);
+    for (int i = 0; i < rank; i++) asked.dim[i] = dim[i];
     if (w->dtype != type || !genet__same_shape(&w->shape, &asked)) {
         tensor was = { .shape = w->shape }, now = { .shape = asked };
         genet__fail(&g->poison, "%s is %s %s, and is asked for as %s %s", full, genet_dtype_name(w->dtype),

@@ -276,6 +276,14 @@ static bool buffers(lm *l, genet_err *err)
     return (l->ids && l->x_ids && l->target_ids) || genet__err_memory(err);
 }
 
+/* Evaluation needs no more memory than a step, and no large batches either. */
+static int64_t eval_rows(const lm *l)
+{
+    int64_t blocks = (l->corpus.n_tokens - l->corpus.n_train - 2) / l->T + 1, enough = (4096 + l->T - 1) / l->T;
+    int64_t rows = l->rows < enough ? l->rows : enough;
+    return rows < blocks ? rows : blocks;
+}
+
 /* Everything but the text. */
 static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
 {
@@ -302,7 +310,7 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     job->steps_per_epoch = (l->corpus.n_train + per_step - 1) / per_step;
     if (l->corpus.n_tokens - l->corpus.n_train < 2) return true;
     job->evaluate = evaluate;
-    TRY(genet__lm_eval_build(&l->eval, l->model, l->rows, l->T, err));
+    TRY(genet__lm_eval_build(&l->eval, l->model, eval_rows(l), l->T, err));
     job->eval_workspace_bytes = l->eval.workspace_bytes;
     return true;
 }

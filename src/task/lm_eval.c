@@ -112,10 +112,11 @@ bool genet__lm_evaluate(const char *folder, const char *const *paths, int n_path
                         train_score *out, genet_err *err)
 {
     model *m = genet__model_open(folder, d, true, err);
-    tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
-    bool ok = t;
+    bool ok = m;
     if (ok && !m->family->vocab_size)
         ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", folder, m->family->name);
+    tokenizer *t = ok ? genet__tokenizer_load(folder, err) : NULL;
+    ok = t;
     text_source *s = ok ? genet__source_open(paths, n_paths, NULL, err) : NULL;
     corpus c = {0};
     ok = s && genet__corpus_temporary(&c, s, t, err) && evaluate(m, t, &c, out, err);

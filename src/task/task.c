@@ -85,7 +85,8 @@ bool genet__setup_settle(setup *s, genet_err *err)
                genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
                               "one choose another --out", out);
     json_t *j = genet__save_settings(out, err);
-    bool ok = j && settings_match(s, j, out, err) && genet__options_resume(&s->options, j, out, err);
+    bool ok = j && settings_match(s, j, out, err) &&
+              genet__options_resume(&s->options, json_object_get(j, "options"), out, err);
     json_decref(j);
     return ok;
 }
@@ -99,12 +100,10 @@ bool genet__setup_check(setup *s, genet_err *err)
 
 bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, genet_err *err)
 {
-    *settings = genet__options_to_json(&s->options);
-    if (!*settings || json_object_set_new(*settings, "task", json_string(s->task->name)) ||
-        json_object_set_new(*settings, "model", json_string(s->family->name)) ||
-        json_object_set_new(*settings, "genet_version", json_string(genet_version())) ||
-        json_object_set_new(*settings, "instruction_set", json_string(genet_device_isa(s->device))))
-        return genet__err_memory(err);
+    *settings = json_pack("{s:s, s:s, s:s, s:s, s:o}", "task", s->task->name, "model", s->family->name,
+                          "genet_version", genet_version(), "instruction_set", genet_device_isa(s->device),
+                          "options", genet__options_to_json(&s->options));
+    if (!*settings) return genet__err_memory(err);
     *job = (train_job){ .options = &s->train, .settings = *settings, .params = p, .workspace = s->workspace,
                         .log = s->log, .stop = s->stop, .watch = s->watch, .watcher = s->watcher };
     return true;

@@ -4,7 +4,9 @@
  * optimiser's state, and all of that is in a save; the clock only enters the
  * metrics.  So a resumed run repeats the uninterrupted one bit for bit. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/err.h"
 #include "base/str.h"
 #include "train/save.h"
@@ -23,6 +25,7 @@ typedef struct loop {
     double      started_s, untimed_s;       /* since the last speed: begin, and time not spent on steps */
     int64_t     started_step;
     double      run_started_s, time_before_s;
+    int         lock;                       /* keeps other runs out of the folder */
 } loop;
 
 static void tell(loop *l, train_event_kind kind)
@@ -130,7 +133,7 @@ static bool begin(loop *l, genet_err *err)
     cost_of(job, &l->step, &cost);
     TRY(check_memory(job, &cost, err));
     TRY(genet__params_place(job->params, err));
-    TRY(genet__save_begin(job, err));
+    TRY(genet__save_begin(job, &l->lock, err));
     if (l->o->resume) TRY(resume(l, err));
     TRY(genet__params_fill(job->params, err));
     TRY(genet__step_attach(&l->step, job, err));
@@ -262,7 +265,7 @@ static bool run(loop *l, genet_err *err)
 bool genet__train(const train_job *job, train_event *last, genet_err *err)
 {
     const train_options *o = job->options;
-    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1,
+    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1, .lock = -1,
                .max_steps = o->epochs > 0 ? o->epochs * job->steps_per_epoch : o->max_steps };
     l.at.score = (train_score){ NAN, NAN, NAN, NAN, 0 };
     l.event = (train_event){ .max_steps = l.max_steps, .unit = job->unit, .scores = job->scores };
@@ -271,5 +274,6 @@ bool genet__train(const train_job *job, train_event *last, genet_err *err)
     *last = l.event;
     genet__metrics_close(&l.metrics);
     genet__step_release(&l.step);
+    if (l.lock >= 0) close(l.lock);
     return ok;
 }

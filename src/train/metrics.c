@@ -2,6 +2,7 @@
  * run goes and cut back to the save that a resumed run begins from. */
 #include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -70,9 +71,8 @@ static void add_score(json_t *line, const train_event *e)
 
 bool genet__metrics_add(metrics *m, const train_event *e, bool with_score, genet_err *err)
 {
-    char speed[40] = "";
-    strncat(speed, e->unit, sizeof speed - 10);
-    strcat(speed, "_per_s");
+    char speed[40];
+    snprintf(speed, sizeof speed, "%.30s_per_s", e->unit);
     json_t *line = json_pack("{s:I, s:o}", "step", (json_int_t)e->step, "loss", real(e->loss));
     if (!line) return genet__err_memory(err);
     if (with_score) add_score(line, e);

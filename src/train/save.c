@@ -6,11 +6,14 @@
  * whole, and the manifest proves it when the disk is not to be trusted.  The
  * weights on top are replaced by a synced rename after that.  Whatever a
  * kill leaves behind is either unreachable (.tmp) or repeated at resume. */
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -51,11 +54,21 @@ bool genet__save_exists(const char *folder)
     return false;
 }
 
-bool genet__save_begin(const train_job *job, genet_err *err)
+/* Two runs in one folder would write over each other.  Where the file system
+ * has no locks there is no check. */
+static bool lock_folder(const char *folder, int *lock, genet_err *err)
+{
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0 || !flock(*lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return true;
+    return genet__err_set(err, GENET_ERR_USAGE, "another run is training in %s at this moment", folder);
+}
+
+bool genet__save_begin(const train_job *job, int *lock, genet_err *err)
 {
     path p;
     TRY(path_set(&p, err, "%s/training", job->options->out));
     TRY(genet__file_make_dirs(p.at, err));
+    TRY(lock_folder(p.at, lock, err));
     TRY(path_set(&p, err, "%s/training/%s", job->options->out, settings_file));
     return genet__json_write(p.at, job->settings, err);
 }

@@ -22,8 +22,9 @@ json_t *genet__save_settings(const char *folder, genet_err *err);
 /* The newest complete save's step, -1 when there is none; changes nothing. */
 bool genet__save_last(const char *folder, int64_t *step, genet_err *err);
 
-/* Make folder and folder/training and keep the settings. */
-bool genet__save_begin(const train_job *job, genet_err *err);
+/* Make folder and folder/training and keep the settings.  *lock: a descriptor
+ * that keeps other runs out until it is closed (also by a kill). */
+bool genet__save_begin(const train_job *job, int *lock, genet_err *err);
 /* Write training/step-N, renew the weights on top, drop saves over the limit. */
 bool genet__save_write(const train_job *job, const save_state *s, genet_err *err);
 /* The same, and clears what a killed run left behind. */

@@ -11,7 +11,7 @@
 #include <string.h>
 #include "base/file.h"
 #include "kill_at.h"
-#include "toy.h"
+#include "train/toy.h"
 #include "train/save.h"
 
 static char folder[200];

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "base/alloc.h"
 #include "task/task.h"
-#include "toy.h"
+#include "train/toy.h"
 
 enum { STEPS = 1000, EVERY = 50 };
 

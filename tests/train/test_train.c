@@ -12,7 +12,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/file.h"
-#include "toy.h"
+#include "train/toy.h"
 #include "train/save.h"
 #include "train/settings.h"
 

@@ -1,5 +1,5 @@
 /* toy.c - see toy.h. */
-#include "toy.h"
+#include "train/toy.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
