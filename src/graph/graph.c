@@ -61,16 +61,6 @@ bool genet__broadcast_shape(const shape *a, const shape *b, shape *out)
     return true;
 }
 
-tensor *genet__sum_to(tensor *x, const shape *s)
-{
-    if (genet__same_shape(&x->shape, s)) return x;
-    unsigned axes = 0;
-    int lead = x->shape.rank - s->rank;
-    for (int i = 0; i < x->shape.rank; i++)
-        if (i < lead || (s->dim[i - lead] == 1 && x->shape.dim[i] != 1)) axes |= 1u << i;
-    return genet_reshape(genet_sum(x, axes, true), s->rank, s->dim);
-}
-
 const char *genet__shape_text(char out[160], const tensor *t)
 {
     size_t at = (size_t)snprintf(out, 160, "[");

@@ -291,3 +291,14 @@ unsigned genet_axis(const tensor *x, int i)
     int axis = genet__axis_of(x, i);
     return axis >= 0 && axis < x->shape.rank ? 1u << axis : 1u << 31;
 }
+
+/* The transpose of broadcasting: extra and repeated dimensions are summed. */
+tensor *genet__sum_to(tensor *x, const shape *s)
+{
+    if (genet__same_shape(&x->shape, s)) return x;
+    unsigned axes = 0;
+    int lead = x->shape.rank - s->rank;
+    for (int i = 0; i < x->shape.rank; i++)
+        if (i < lead || (s->dim[i - lead] == 1 && x->shape.dim[i] != 1)) axes |= 1u << i;
+    return genet_reshape(genet_sum(x, axes, true), s->rank, s->dim);
+}
