@@ -28,6 +28,7 @@ static bool unknown(const arguments *a, const char *word, const char *name, gene
 
 static bool is_bool_word(const char *word) { return !strcmp(word, "true") || !strcmp(word, "false"); }
 
+/* --name alone, or with true or false after it. */
 static bool set_bool(reader *r, const field *f, const char *value, genet_err *err)
 {
     if (!value && r->at < r->argc && is_bool_word(r->argv[r->at])) value = r->argv[r->at++];
@@ -51,6 +52,7 @@ static bool set_list(reader *r, const field *f, const char *value, genet_err *er
     return ok;
 }
 
+/* "-" is a value: standard input. */
 static bool set_field(reader *r, const field *f, const char *value, const char *word, genet_err *err)
 {
     if (f->type == FIELD_BOOL) return set_bool(r, f, value, err);
@@ -61,6 +63,7 @@ static bool set_field(reader *r, const field *f, const char *value, const char *
     return genet__options_set(r->a->options, f->name, value ? value : r->argv[r->at++], err);
 }
 
+/* --name, --name=value, or --no-name for what is true or false. */
 static bool long_option(reader *r, const char *word, genet_err *err)
 {
     char name[80];
@@ -110,6 +113,7 @@ const char *cli_peek(int argc, char **argv, const char *name)
     return NULL;
 }
 
+/* Everything but the first line comes from the tables. */
 void cli_help(const verb *v, const char *text, const options *o)
 {
     str s = {0};
@@ -121,4 +125,36 @@ void cli_help(const verb *v, const char *text, const options *o)
     }
     fputs(genet__str(&s), stdout);
     genet__str_release(&s);
+}
+
+/* --- verbs with one table ------------------------------------------------------------- */
+
+/* Parse, answer --help, or do the work on a device of its own. */
+static bool run_simple(const verb *v, const simple *s, options *o, int argc, char **argv, str *out, genet_err *err)
+{
+    arguments a = { .options = o, .short_names = s->short_names, .max_word = 1 };
+    TRY(genet__options_add(o, s->fields, s->options, err));
+    TRY(cli_parse(&a, argc, argv, err));
+    if (a.help) {
+        cli_help(v, s->details, o);
+        return true;
+    }
+    if (!a.n_word && s->folder) return genet__err_set(err, GENET_ERR_USAGE, "%s", s->folder);
+    genet_device *d = genet_device_cpu(s->threads ? (int)*s->threads : 0, err);
+    bool ok = d && s->body(a.n_word ? a.word[0] : NULL, d, out, err, s->options);
+    genet_device_free(d);
+    return ok;
+}
+
+int cli_simple(const verb *v, const simple *s, int argc, char **argv)
+{
+    genet_err err;
+    arena a = {0};
+    options o = { .arena = &a };
+    str out = {0};
+    bool ok = run_simple(v, s, &o, argc, argv, &out, &err);
+    int code = ok ? cli_print(v, genet__str(&out), out.n) : cli_fail(v, &err);
+    genet__str_release(&out);
+    genet__arena_release(&a);
+    return code;
 }

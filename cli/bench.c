@@ -197,6 +197,7 @@ static bool time_runs(const inputs *in, genet_plan *p, timing *t, genet_err *err
     return true;
 }
 
+/* A graph, a plan and a workspace of its own for each case. */
 static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
 {
     graph *g = genet_graph_new();
@@ -222,6 +223,7 @@ static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
 
 /* --- the report -------------------------------------------------------------------- */
 
+/* The share of the limit that binds. */
 static void print_case(const timing *t, const machine *m, bool json)
 {
     double gflops = t->flops / t->seconds / 1e9, gbytes = t->bytes / t->seconds / 1e9;
@@ -235,8 +237,11 @@ static void print_case(const timing *t, const machine *m, bool json)
     fflush(stdout);
 }
 
-static bool bench(const bench_options *o, genet_device *d, genet_err *err)
+static bool bench(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
 {
+    (void)out;          /* lines are printed as they come */
+    const bench_options *o = user;
+    if (folder) return genet__err_set(err, GENET_ERR_USAGE, "\"%s\" is one word too many; options begin with --", folder);
     machine m;
     TRY(cli_measure(&m, d, err));
     if (o->json) printf("{\"instruction_set\": \"%s\", \"threads\": %d, \"peak_gflops\": %.5g, \"read_gbytes_per_s\": %.4g}\n",
@@ -257,18 +262,8 @@ static bool bench(const bench_options *o, genet_device *d, genet_err *err)
 
 static int run(const verb *v, int argc, char **argv)
 {
-    genet_err err;
-    arena a = {0};
-    bench_options o = {0};
-    options all = { .arena = &a };
-    arguments args = { .options = &all };
-    genet_device *d = NULL;
-    bool ok = genet__options_add(&all, &tables, &o, &err) && cli_parse(&args, argc, argv, &err);
-    if (ok && args.help) cli_help(v, NULL, &all);
-    else ok = ok && (d = genet_device_cpu((int)o.threads, &err)) && bench(&o, d, &err);
-    genet_device_free(d);
-    genet__arena_release(&a);
-    return ok ? EXIT_DONE : cli_fail(v, &err);
+    bench_options o;
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = bench }, argc, argv);
 }
 
 const verb cli_verb_bench = { "bench", "[--only OP]", "time each op against the machine's limits", run };

@@ -6,6 +6,7 @@
 #ifndef GENET_CLI_H
 #define GENET_CLI_H
 #include "base/log.h"
+#include "base/str.h"
 #include "train/settings.h"
 #include "train/train.h"
 
@@ -36,6 +37,19 @@ typedef struct arguments {
 bool cli_parse(arguments *a, int argc, char **argv, genet_err *err);
 /* The value of one option before the tables are known, or NULL. */
 const char *cli_peek(int argc, char **argv, const char *name);
+
+/* A verb that takes a folder (or nothing) and a table of options. */
+typedef struct simple {
+    const fields     *fields;
+    void             *options;          /* the struct of fields */
+    const int64_t    *threads;          /* in it; NULL: no device is needed */
+    const short_name *short_names;
+    const char       *folder;           /* words when FOLDER is missing; NULL: it may be */
+    const char       *details;          /* for --help; may be NULL */
+    /* The result goes to out. folder: NULL when there is none. */
+    bool (*body)(const char *folder, genet_device *d, str *out, genet_err *err, void *options);
+} simple;
+int cli_simple(const verb *v, const simple *s, int argc, char **argv);
 
 /* --- words ------------------------------------------------------------------------- */
 

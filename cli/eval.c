@@ -17,45 +17,36 @@ static const field table[] = {
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
-static int report(const verb *v, const train_score *s, bool json)
+static void report(str *out, const train_score *s, bool json)
 {
-    str out = {0};
     char loss[32], perplexity[32], bits[32];
     genet__format_double(loss, s->loss);
     genet__format_double(perplexity, s->perplexity);
     genet__format_double(bits, s->bits_per_byte);
-    genet__str_printf(&out, json ? "{\"loss\": %s, \"perplexity\": %s, \"bits_per_byte\": %s, \"tokens\": %lld}\n"
-                                 : "loss %.8s  perplexity %.8s  bits_per_byte %.8s  tokens %lld\n",
+    genet__str_printf(out, json ? "{\"loss\": %s, \"perplexity\": %s, \"bits_per_byte\": %s, \"tokens\": %lld}\n"
+                                : "loss %.8s  perplexity %.8s  bits_per_byte %.8s  tokens %lld\n",
                       loss, perplexity, bits, (long long)s->count);
-    int code = cli_print(v, genet__str(&out), out.n);
-    genet__str_release(&out);
-    return code;
+}
+
+static bool evaluate(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+{
+    const eval_options *o = user;
+    arena a = {0};
+    train_score score;
+    int n = 0;
+    if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: the text to predict");
+    const char **paths = genet__split_lines(o->data, &n, &a);
+    bool ok = paths ? genet__lm_evaluate(folder, paths, n, d, &score, err) : genet__err_memory(err);
+    if (ok) report(out, &score, o->json);
+    genet__arena_release(&a);
+    return ok;
 }
 
 static int run(const verb *v, int argc, char **argv)
 {
-    genet_err err;
-    arena a = {0};
-    eval_options o = {0};
-    options all = { .arena = &a };
-    arguments args = { .options = &all, .max_word = 1 };
-    genet_device *d = NULL;
-    train_score score;
-    bool ok = genet__options_add(&all, &tables, &o, &err) && cli_parse(&args, argc, argv, &err), helped = ok && args.help;
-    if (helped) cli_help(v, NULL, &all);
-    else {
-        int n = 0;
-        if (ok && !args.n_word) ok = genet__err_set(&err, GENET_ERR_USAGE, "say which model: a folder that `genet train` wrote");
-        if (ok && !o.data) ok = genet__err_set(&err, GENET_ERR_USAGE, "--data is missing: the text to predict");
-        const char **paths = ok ? genet__split_lines(o.data, &n, &a) : NULL;
-        if (ok && !paths) ok = genet__err_memory(&err);
-        ok = ok && (d = genet_device_cpu((int)o.threads, &err)) &&
-             genet__lm_evaluate(args.word[0], paths, n, d, &score, &err);
-    }
-    genet_device_free(d);
-    int code = !ok ? cli_fail(v, &err) : helped ? EXIT_DONE : report(v, &score, o.json);
-    genet__arena_release(&a);
-    return code;
+    eval_options o;
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = evaluate,
+                                    .folder = "say which model: a folder that `genet train` wrote" }, argc, argv);
 }
 
 const verb cli_verb_eval = { "eval", "FOLDER --data FILES [--json]", "how well a model predicts a text", run };

@@ -21,6 +21,7 @@ static const field table[] = {
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const short_name short_names[] = { { 'p', "prompt" }, { 'n', "tokens" }, { 0, NULL } };
 
+/* Text leaves as it comes; a reader that went away ends the writing. */
 static bool show(void *user, const char *text, size_t n)
 {
     bool *failed = user;
@@ -28,43 +29,38 @@ static bool show(void *user, const char *text, size_t n)
     return !*failed;
 }
 
-static bool generate(const char *folder, const generate_options *o, genet_device *d, bool *failed, genet_err *err)
+static bool write_text(model *m, const tokenizer *t, genet_device *d, const generate_options *o, genet_err *err)
 {
-    model *m = genet__model_open(folder, d, true, err);
-    tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
-    genet_workspace *w = t ? genet_workspace_new(d) : NULL;
-    decoder *reader = w ? genet__decoder_new(m, w, err) : NULL;
-    generation g = { .prompt = o->prompt, .n_tokens = o->tokens, .sampling = o->how, .piece = show, .user = failed };
-    if (t && !w) genet__err_memory(err);
+    bool failed = false;
+    genet_workspace *w = genet_workspace_new(d);
+    if (!w) return genet__err_memory(err);
+    decoder *reader = genet__decoder_new(m, w, err);
+    generation g = { .prompt = o->prompt, .n_tokens = o->tokens, .sampling = o->how, .piece = show, .user = &failed };
     bool ok = reader && genet__generate(reader, t, &g, err);
-    if (ok && !*failed) *failed = fputs("\n", stdout) < 0 || fflush(stdout);
     genet__decoder_free(reader);
     genet_workspace_free(w);
+    return ok && (!failed || genet__err_set(err, GENET_ERR_IO, "standard output could not be written"));
+}
+
+static bool generate(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+{
+    const generate_options *o = user;
+    if (!o->prompt) return genet__err_set(err, GENET_ERR_USAGE, "-p TEXT is missing: what to continue");
+    model *m = genet__model_open(folder, d, true, err);
+    tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
+    bool ok = t && write_text(m, t, d, o, err);
     genet__tokenizer_free(t);
     genet__model_free(m);
+    genet__str_add(out, "\n");
     return ok;
 }
 
 static int run(const verb *v, int argc, char **argv)
 {
-    genet_err err;
-    arena a = {0};
-    generate_options o = {0};
-    options all = { .arena = &a };
-    arguments args = { .options = &all, .short_names = short_names, .max_word = 1 };
-    bool failed = false;
-    genet_device *d = NULL;
-    bool ok = genet__options_add(&all, &tables, &o, &err) && cli_parse(&args, argc, argv, &err);
-    if (ok && args.help) cli_help(v, NULL, &all);
-    else {
-        if (ok && !args.n_word) ok = genet__err_set(&err, GENET_ERR_USAGE, "say which model: a folder that `genet train` wrote");
-        if (ok && !o.prompt) ok = genet__err_set(&err, GENET_ERR_USAGE, "-p TEXT is missing: what to continue");
-        ok = ok && (d = genet_device_cpu((int)o.threads, &err)) && generate(args.word[0], &o, d, &failed, &err);
-    }
-    genet_device_free(d);
-    genet__arena_release(&a);
-    if (!ok) return cli_fail(v, &err);
-    return failed ? cli_print(v, "", 1) : EXIT_DONE;
+    generate_options o;
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .short_names = short_names,
+                                    .body = generate, .folder = "say which model: a folder that `genet train` wrote" },
+                      argc, argv);
 }
 
 const verb cli_verb_generate = { "generate", "FOLDER -p TEXT [--options]", "continue a text", run };

@@ -53,6 +53,7 @@ static bool add_run(json_t *all, const char *folder, genet_err *err)
     return true;
 }
 
+/* The model opens as for use: a damaged one is told here. */
 static bool describe(json_t *all, const char *folder, genet_device *d, genet_err *err)
 {
     model *m = genet__model_open(folder, d, has(folder, "model.safetensors"), err);
@@ -67,6 +68,7 @@ static bool describe(json_t *all, const char *folder, genet_device *d, genet_err
     return add_tokenizer(all, folder, err) && add_run(all, folder, err);
 }
 
+/* One field a line, objects indented. */
 static void add_lines(str *s, const json_t *all, const char *indent)
 {
     const char *key;
@@ -93,41 +95,33 @@ static void this_genet(json_t *all, const genet_device *d)
     json_object_set_new(all, "memory_available_bytes", json_integer((json_int_t)genet__memory_available()));
 }
 
-static int show(const verb *v, const json_t *all, bool json)
+static void show(str *out, const json_t *all, bool json)
 {
-    str s = {0};
-    if (json) {
-        char *text = json_dumps(all, JSON_REAL_PRECISION(9));
-        genet__str_printf(&s, "%s\n", text ? text : "{}");
-        free(text);
-    } else add_lines(&s, all, "");
-    int code = cli_print(v, genet__str(&s), s.n);
-    genet__str_release(&s);
-    return code;
+    if (!json) {
+        add_lines(out, all, "");
+        return;
+    }
+    char *text = json_dumps(all, JSON_REAL_PRECISION(9));
+    genet__str_printf(out, "%s\n", text ? text : "{}");
+    free(text);
+}
+
+static bool info(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+{
+    const info_options *o = user;
+    json_t *all = json_object();
+    bool ok = all || genet__err_memory(err);
+    if (ok && folder) ok = describe(all, folder, d, err);
+    else if (ok) this_genet(all, d);
+    if (ok) show(out, all, o->json);
+    json_decref(all);
+    return ok;
 }
 
 static int run(const verb *v, int argc, char **argv)
 {
-    genet_err err;
-    arena a = {0};
-    info_options o = {0};
-    options all = { .arena = &a };
-    arguments args = { .options = &all, .max_word = 1 };
-    genet_device *d = NULL;
-    json_t *found = json_object();
-    bool ok = found || genet__err_memory(&err);
-    ok = ok && genet__options_add(&all, &tables, &o, &err) && cli_parse(&args, argc, argv, &err);
-    bool helped = ok && args.help;
-    if (helped) cli_help(v, NULL, &all);
-    else if (ok && (ok = (d = genet_device_cpu(0, &err)))) {
-        if (args.n_word) ok = describe(found, args.word[0], d, &err);
-        else this_genet(found, d);
-    }
-    int code = !ok ? cli_fail(v, &err) : helped ? EXIT_DONE : show(v, found, o.json);
-    genet_device_free(d);
-    json_decref(found);
-    genet__arena_release(&a);
-    return code;
+    info_options o;
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .body = info }, argc, argv);
 }
 
 const verb cli_verb_info = { "info", "[FOLDER] [--json]", "what a model's folder holds; without one, which genet this is", run };

@@ -21,6 +21,7 @@ static int usage(FILE *to)
     return to == stdout ? EXIT_DONE : EXIT_USAGE;
 }
 
+/* The instruction set is the device's: what kernels would run with. */
 static int version(void)
 {
     genet_err err;

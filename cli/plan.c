@@ -36,6 +36,7 @@ static void as_text(str *s, const train_cost *c, const machine *m)
     genet__str_printf(s, "kernels a step       %d\n", c->n_kernels);
 }
 
+/* Compiles what training would run, and measures the machine. */
 static int plan(const verb *v, cli_setup *c)
 {
     genet_err err;

@@ -12,6 +12,7 @@ static const field own_fields[] = {
 };
 static const fields own_table = { "general", own_fields, sizeof own_fields / sizeof *own_fields };
 
+/* A family that is its own task is listed once. */
 static void list_tasks(str *s)
 {
     genet__str_add(s, "WHAT is a task or a family of models:\n");
@@ -52,11 +53,12 @@ bool cli_setup_init(cli_setup *c, const verb *v, int argc, char **argv, genet_er
     TRY(genet__options_add(&c->setup.options, &own_table, &c->own, err));
     arguments a = { .options = &c->setup.options };
     TRY(cli_parse(&a, argc - 1, argv + 1, err));
-    if (a.help) cli_help(v, NULL, &c->setup.options);
+    if (a.help) cli_help(v, c->setup.task->details, &c->setup.options);
     c->helped = a.help;
     return true;
 }
 
+/* After the options: --threads is among them. */
 bool cli_setup_device(cli_setup *c, genet_err *err)
 {
     setup *s = &c->setup;

@@ -24,6 +24,7 @@ static void catch_signals(void)
     sigaction(SIGTERM, &a, NULL);
 }
 
+/* Saved: the words that go on are ready to be copied. */
 static int stopped(const setup *s, const genet_err *err)
 {
     fprintf(stderr, "%s\nto go on: genet train %s --model %s --out %s --resume\n", err->text, s->task->name, s->family->name,
@@ -53,6 +54,7 @@ static void as_json(str *s, const train_event *e)
     genet__str_printf(s, ", \"time_s\": %.3f}\n", e->time_s);
 }
 
+/* The score to stdout, words about it to stderr. */
 static int report(const verb *v, const cli_setup *c, const train_event *e)
 {
     str text = {0};
@@ -65,6 +67,7 @@ static int report(const verb *v, const cli_setup *c, const train_event *e)
     return code;
 }
 
+/* Refusals come before signals are caught: nothing to save yet. */
 static int train(const verb *v, cli_setup *c)
 {
     genet_err err;

@@ -73,6 +73,7 @@ void cli_progress_clear(progress *p)
     if (p->terminal) fputs("\r\033[K", stderr);
 }
 
+/* "step 250/2000  loss 2.1034  lr 0.00098  norm 0.81  24 k tokens/s  0:45 left" */
 static void step_text(const train_event *e, str *s)
 {
     char speed[32], left[32];
@@ -83,6 +84,7 @@ static void step_text(const train_event *e, str *s)
     if (e->units_per_s > 0) genet__str_printf(s, "  %s %s/s  %s left", speed, e->unit, left);
 }
 
+/* "step 250  val_loss 2.05  perplexity 7.8  bits_per_byte 2.96  (best so far)" */
 static void score_text(const train_event *e, str *s)
 {
     genet__str_printf(s, "step %lld  val_loss %.4f", (long long)e->step, e->score.loss);
@@ -104,6 +106,7 @@ static void renew_line(progress *p, const train_event *e)
     genet__str_release(&s);
 }
 
+/* The progress line gives way to whole lines. */
 void cli_progress(void *user, const train_event *e)
 {
     progress *p = user;

@@ -20,6 +20,7 @@ typedef struct reader {
     int64_t     T;
 } reader;
 
+/* n ids stand in the window and in the caches. */
 struct decoder {
     model      *model;
     reader      chunk, one;
@@ -32,6 +33,7 @@ struct decoder {
 
 /* --- plans ----------------------------------------------------------------------- */
 
+/* One sequence, T new tokens at `position`, the logits of row `select` of them. */
 static bool build(reader *r, decoder *d, int64_t T, genet_err *err)
 {
     model *m = d->model;
@@ -59,6 +61,7 @@ static void release(reader *r)
     genet_graph_free(r->graph);
 }
 
+/* The larger plan takes the workspace first. */
 static bool set_up(decoder *d, genet_workspace *w, genet_err *err)
 {
     int64_t chunk = d->window < CHUNK ? d->window : CHUNK;
@@ -125,6 +128,7 @@ static bool run(decoder *d, reader *r, const int32_t *ids, int64_t n, bool logit
     return !logits || genet_plan_read(r->plan, r->logits, d->logits, (size_t)d->vocab * sizeof *d->logits, err);
 }
 
+/* What fits into the window: chunks, and a last single token by the T = 1 plan. */
 static bool read_within(decoder *d, const int32_t *ids, int64_t n, bool logits, genet_err *err)
 {
     while (n > 0) {
@@ -199,12 +203,14 @@ static bool emit(str *pending, const generation *g, bool end)
     return go_on;
 }
 
+/* By the config's field; -1: the family has none. */
 static int32_t end_token(const model *m)
 {
     const field *f = genet__fields_find(m->family->config, "eos_token_id");
     return f ? (int32_t)*(const int64_t *)((const char *)m->config + f->offset) : -1;
 }
 
+/* The i-th choice depends on seed, i and the logits alone. */
 static bool write_tokens(decoder *d, const tokenizer *t, const generation *g, str *pending, genet_err *err)
 {
     uint32_t stream = genet__rng_stream("sample");

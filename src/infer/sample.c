@@ -15,6 +15,7 @@ static int in_order(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
+/* The first of equals. */
 static int32_t likeliest(const float *logits, int64_t n)
 {
     int64_t best = 0;

@@ -41,6 +41,7 @@ static json_t *without_nulls(const json_t *config)
     return copy;
 }
 
+/* Fields that config.json has and genet does not know are passed over. */
 static bool read_config(const family *f, void *config, const json_t *j, const char *where, arena *a, genet_err *err)
 {
     json_t *present = without_nulls(j);
@@ -155,6 +156,7 @@ static bool unknown_family(const char *where, const char *name, genet_err *err)
     return false;
 }
 
+/* The family that config.json names, with its config read. */
 static model *open_parts(const hf_folder *f, genet_device *d, genet_err *err)
 {
     const family *fam = genet__family_find(f->model_type);
@@ -170,6 +172,8 @@ static model *open_parts(const hf_folder *f, genet_device *d, genet_err *err)
     return NULL;
 }
 
+/* Config, then parameters by building once, then weights: each step checks what
+ * the one before let through. */
 model *genet__model_open(const char *folder, genet_device *d, bool weights, genet_err *err)
 {
     hf_folder f = {0};

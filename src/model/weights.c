@@ -13,6 +13,7 @@
 
 typedef struct source { const params *p; param **at; } source;
 
+/* The writer streams; a weight never has a second copy on the host. */
 static bool read_piece(void *user, int e, int64_t start, size_t n, void *to, genet_err *err)
 {
     (void)err;
@@ -78,6 +79,7 @@ static bool misshapen(const reader *r, const safetensor *t, const param *w, gene
                           t->name, SHAPE_TEXT(&found), SHAPE_TEXT(&wanted));
 }
 
+/* Same type: straight from the mapped file.  Other float types through a buffer. */
 static bool read_one(reader *r, params *p, param *w, const safetensor *t, genet_err *err)
 {
     if (t->dtype == (int)w->dtype) return genet__params_write(p, w, t->at, t->size_bytes, err);
@@ -96,6 +98,7 @@ static bool read_one(reader *r, params *p, param *w, const safetensor *t, genet_
     return genet__params_write(p, w, r->buffer, w->size_bytes, err);
 }
 
+/* By ending: such tensors repeat in every layer. */
 static bool ignored(const weight_names *names, const char *name)
 {
     size_t n = strlen(name);

@@ -33,6 +33,7 @@ static double value_at(const init *how, uint64_t seed, uint32_t stream, uint64_t
 
 static bool is_constant(const init *how) { return how->kind <= INIT_ONES; }
 
+/* In chunks: the host never holds a whole tensor.  A constant chunk is made once. */
 static void fill_one(const params *p, param *w, double *wide, float *narrow)
 {
     uint32_t stream = genet__rng_stream(w->name);
@@ -61,6 +62,7 @@ static void clear(const params *p, param *w, void *zeros, size_t n_zeros)
     w->filled = true;
 }
 
+/* again: those that have values too. */
 static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
 {
     double *wide = genet__alloc(CHUNK * sizeof *wide);

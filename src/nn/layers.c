@@ -5,6 +5,7 @@
 
 /* --- scopes and parameters ----------------------------------------------------- */
 
+/* NAME.INDEX is two scopes to the graph; its length says where to go back to. */
 void genet__net_push(net *n, const char *name, int64_t index)
 {
     if (n->depth == NET_MAX_DEPTH) {

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The node that stands for a parameter in this graph, or NULL. */
 static tensor *state_node(const graph *g, const char *name)
 {
     for (int i = 0; i < g->n; i++)
@@ -25,6 +26,7 @@ static void add_name(str *names, int *n, const char *name)
     if (++*n <= 8) genet__str_printf(names, "%s%s", *n > 1 ? ", " : "", name);
 }
 
+/* True when the list is empty; releases it. */
 static bool unreached(str *names, int n, genet_err *err)
 {
     if (n > 8) genet__str_printf(names, " and %d more", n - 8);
@@ -88,12 +90,14 @@ tensor *genet__optim_gradient(net *n, const optim_weights *w, tensor *loss_sum, 
 
 /* --- the update ------------------------------------------------------------------- */
 
+/* What all updates of a step share. */
 typedef struct update {
     const optim_options *o;
     optim_step *s;
     tensor *scale;
 } update;
 
+/* Optimiser state of a weight, "optimizer.m.h.0.ln_1.weight", of its shape. */
 static tensor *moment(net *n, const char *which, const param *w)
 {
     char name[700];
@@ -105,6 +109,7 @@ static tensor *moment(net *n, const char *which, const param *w)
 /* Matrices decay, vectors (biases, norms) do not: as nanoGPT and Hugging Face. */
 static double decay_of(const optim_options *o, const tensor *t) { return t->shape.rank >= 2 ? o->weight_decay : 0; }
 
+/* One weight by the optimiser's rule; the op leaves it alone when finite is 0. */
 static void update_one(net *n, const update *u, const param *w, tensor *t, tensor *g)
 {
     const optim_options *o = u->o;
@@ -123,6 +128,8 @@ static void update_one(net *n, const update *u, const param *w, tensor *t, tenso
 
 static tensor *as_vector(tensor *x) { return genet_reshape(x, GENET_DIMS(1)); }
 
+/* The scalars of the step, then an update for each weight from its part of
+ * the flat gradient. */
 optim_step genet__optim_update(net *n, const optim_options *o, const optim_weights *w,
                                tensor *gradient, tensor *loss_sum, tensor *count)
 {

@@ -11,6 +11,7 @@
 
 enum { PLACE_ALIGN = 64 };
 
+/* The device is the caller's, and must outlive the params. */
 params *genet__params_new(genet_device *d, uint64_t seed, genet_err *err)
 {
     params *p = genet__alloc(sizeof *p);
@@ -43,6 +44,7 @@ param *genet__params_find(const params *p, const char *name)
 
 /* --- declaring ----------------------------------------------------------------- */
 
+/* A new entry; p->n is its index in by_name. */
 static param *declare(params *p, const tensor *t, const char *name, param_kind kind, init how)
 {
     param *w = ARENA_NEW(&p->arena, param);
@@ -94,8 +96,11 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
 
 /* --- memory -------------------------------------------------------------------- */
 
+/* Rows of vector registers, and whole cache lines. */
 static size_t aligned(size_t n) { return (n + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN; }
 
+/* One piece for all that has none: neighbours in declaration order are
+ * neighbours in memory. */
 bool genet__params_place(params *p, genet_err *err)
 {
     size_t total = 0;
@@ -117,6 +122,7 @@ bool genet__params_place(params *p, genet_err *err)
     return true;
 }
 
+/* State that the plan does not use is passed over by genet_plan_bind. */
 bool genet__params_bind(params *p, const graph *g, genet_plan *plan, genet_err *err)
 {
     for (int i = 0; i < g->n; i++) {
@@ -154,6 +160,7 @@ bool genet__params_read(const params *p, const param *w, void *to, size_t size_b
 
 /* --- groups -------------------------------------------------------------------- */
 
+/* Only weights can be frozen; buffers and moments are not trained anyway. */
 int genet__params_freeze(params *p, const char *prefix, bool frozen)
 {
     int n = 0;

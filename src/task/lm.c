@@ -103,6 +103,7 @@ static bool resume_without_text(lm *l, genet_err *err)
     return l->tokenizer && genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
 }
 
+/* Tokenizer and corpus: made for a new run, found again for a resumed one. */
 static bool open_text(lm *l, genet_err *err)
 {
     if (!l->o->data || !*l->o->data) {
@@ -167,6 +168,7 @@ static bool open_model(lm *l, genet_err *err)
     return adopt_config(l, err);
 }
 
+/* The vocabulary is the tokenizer's; the block is what the model can see. */
 static bool new_model(lm *l, genet_err *err)
 {
     setup *s = l->s;
@@ -177,6 +179,7 @@ static bool new_model(lm *l, genet_err *err)
     return l->model && genet__model_declare(l->model, err);
 }
 
+/* A larger table than tokens is fine: checkpoints are often padded. */
 static bool ids_fit(const lm *l, genet_err *err)
 {
     int64_t vocab = *genet__model_int(l->model, l->s->family->vocab_size);
@@ -187,6 +190,7 @@ static bool ids_fit(const lm *l, genet_err *err)
 
 /* --- batches ------------------------------------------------------------------------ */
 
+/* Given batches must be enough for the run and hold ids of the model. */
 static bool open_batches(lm *l, genet_err *err)
 {
     if (!l->o->batches) return true;
@@ -204,6 +208,7 @@ static bool open_batches(lm *l, genet_err *err)
     return true;
 }
 
+/* T + 1 tokens: inputs, and targets one further on. */
 static void read_row(lm *l, int64_t step, int64_t micro, int64_t row)
 {
     int64_t accumulation = l->s->train.gradient_accumulation_steps, T = l->T;
@@ -217,6 +222,7 @@ static void read_row(lm *l, int64_t step, int64_t micro, int64_t row)
     genet__corpus_read(&l->corpus, (int64_t)from, T + 1, l->ids);
 }
 
+/* Rows of T inputs and T targets, straight into the plan's memory. */
 static bool feed(void *user, genet_plan *p, int64_t step, int64_t micro, genet_err *err)
 {
     lm *l = user;
@@ -244,9 +250,19 @@ static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **
     return true;
 }
 
+/* After the check of memory, which counts these. */
+static bool buffers(lm *l, genet_err *err)
+{
+    l->ids = genet__alloc_array((size_t)l->T + 1, sizeof *l->ids);
+    l->x_ids = genet__alloc_array((size_t)(l->rows * l->T), sizeof *l->x_ids);
+    l->target_ids = genet__alloc_array((size_t)(l->rows * l->T), sizeof *l->target_ids);
+    return (l->ids && l->x_ids && l->target_ids) || genet__err_memory(err);
+}
+
 static bool ready(void *user, genet_err *err)
 {
     lm *l = user;
+    TRY(buffers(l, err));
     return !l->eval.plan || genet__lm_eval_attach(&l->eval, l->model, l->s->workspace, err);
 }
 
@@ -256,6 +272,7 @@ static bool evaluate(void *user, train_score *out, genet_err *err)
     return genet__lm_eval_run(&l->eval, &l->corpus, l->tokenizer, l->corpus.n_train, l->corpus.n_tokens, out, err);
 }
 
+/* Again at every save: the card tells the scores so far. */
 static bool describe(void *user, const train_event *e, genet_err *err)
 {
     lm *l = user;
@@ -266,14 +283,6 @@ static bool describe(void *user, const train_event *e, genet_err *err)
     TRY(genet__model_write_config(l->model, l->s->train.out, err));
     TRY(!l->tokenizer || genet__tokenizer_save(l->tokenizer, l->s->train.out, err));
     return genet__write_card(l->s, data, e, err);
-}
-
-static bool buffers(lm *l, genet_err *err)
-{
-    l->ids = genet__alloc_array((size_t)l->T + 1, sizeof *l->ids);
-    l->x_ids = genet__alloc_array((size_t)(l->rows * l->T), sizeof *l->x_ids);
-    l->target_ids = genet__alloc_array((size_t)(l->rows * l->T), sizeof *l->target_ids);
-    return (l->ids && l->x_ids && l->target_ids) || genet__err_memory(err);
 }
 
 /* Evaluation needs no more memory than a step, and no large batches either. */
@@ -292,7 +301,6 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     TRY(l->o->from && *l->o->from ? open_model(l, err) : new_model(l, err));
     TRY(ids_fit(l, err));
     l->rows = s->train.batch_size;
-    TRY(buffers(l, err));
     TRY(open_batches(l, err));
     TRY(genet__setup_job(s, job, l->model->params, settings, err));
     job->user = l;
@@ -300,6 +308,7 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     job->scores = SCORE_PERPLEXITY | SCORE_BITS_PER_BYTE;
     job->batch_rows = l->rows;
     job->units_per_row = (double)l->T;
+    job->data_bytes = (size_t)(l->rows * l->T) * 2 * sizeof(int32_t);
     job->build = build;
     job->feed = feed;
     job->ready = ready;
@@ -391,7 +400,14 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
     return ok;
 }
 
+static const char details[] =
+    "Files, in the order of their names, are one text.  It is tokenized once, into OUT/training; its last tenth (val-fraction)\n"
+    "is kept for validation, and evaluation predicts every token of it but the first once, in blocks that do not overlap.\n"
+    "A batch is batch-size blocks that begin anywhere in the rest.  OUT is a folder that transformers opens too.\n"
+    "Ctrl-C saves and stops; --out OUT --resume goes on and ends as if nothing had happened.  A resumed run keeps its\n"
+    "settings: only max-steps, eval-, save- and log-steps, keep, save-total-limit and threads may be given anew.\n";
+
 const task genet__task_lm = {
-    .name = "lm", .help = "a language model: text that continues text", .family = "gpt2",
+    .name = "lm", .details = details, .help = "a language model: text that continues text", .family = "gpt2",
     .options_bytes = sizeof(lm_options), .options = &option_table, .train = train, .cost = cost,
 };

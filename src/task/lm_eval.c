@@ -10,6 +10,7 @@
 
 enum { IGNORE = -100 };
 
+/* Forward and loss of (rows, T); sum and count are read back. */
 bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, genet_err *err)
 {
     *e = (lm_eval){ .rows = rows, .T = T, .graph = genet_graph_new() };
@@ -92,6 +93,7 @@ bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t
 
 /* --- `genet eval` ------------------------------------------------------------------- */
 
+/* Blocks as long as the model can see, eight at a time. */
 static bool evaluate(model *m, const tokenizer *t, const corpus *c, train_score *out, genet_err *err)
 {
     int64_t T = *genet__model_int(m, m->family->context), blocks = (c->n_tokens + T - 1) / T;

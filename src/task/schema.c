@@ -18,6 +18,7 @@ static bool listed(const char *words, const char *name)
     return false;
 }
 
+/* The table goes away; the schema stays. */
 static const char **copy_values(schema *s, const char *const *value, int n)
 {
     const char **copy = ARENA_ARRAY(&s->arena, const char *, n + 1);
@@ -40,6 +41,7 @@ static void statistics(schema_column *c, const column *from, const int64_t *rows
     c->scale = deviation > 0 ? deviation : 1;
 }
 
+/* The next column, with its place among the inputs. */
 static bool fit_column(schema *s, const column *from, const int64_t *rows, int64_t n, genet_err *err)
 {
     schema_column *c = &s->column[s->n_column++];
@@ -87,6 +89,7 @@ static bool number_classes(schema *s, const column *c, int64_t n_row, genet_err 
     return ok || genet__err_memory(err);
 }
 
+/* What to predict decides between regression and classification. */
 static bool fit_target(schema *s, const table *t, const column *c, const char *task, genet_err *err)
 {
     bool text = c->type == COLUMN_TEXT;
@@ -133,6 +136,7 @@ static int find_text(const char *const *value, int n, const char *text)
     return -1;
 }
 
+/* One column of t into the inputs of all rows; x begins as zeros. */
 static bool column_inputs(const schema *s, const schema_column *c, const table *t, const column *from, float *x, genet_err *err)
 {
     if (!c->text) {
@@ -220,6 +224,7 @@ bool genet__schema_write(const schema *s, const char *folder, genet_err *err)
     return ok;
 }
 
+/* Strings outlive the JSON they came in. */
 static bool read_texts(schema *s, const json_t *list, const char *where, const char ***to, int *n, genet_err *err)
 {
     if (!json_is_array(list)) return genet__err_set(err, GENET_ERR_FORMAT, "%s: a list of texts is missing", where);
@@ -234,6 +239,7 @@ static bool read_texts(schema *s, const json_t *list, const char *where, const c
     return true;
 }
 
+/* Inputs are counted as at fitting. */
 static bool read_column(schema *s, const json_t *j, const char *where, genet_err *err)
 {
     schema_column *c = &s->column[s->n_column++];

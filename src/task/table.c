@@ -133,6 +133,7 @@ static bool open_schema(job *j, genet_err *err)
     return true;
 }
 
+/* Read, split, then columns to numbers: statistics come from training rows only. */
 static bool open_table(job *j, genet_err *err)
 {
     if (!j->o->data || !*j->o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data FILE.csv is missing");
@@ -148,6 +149,7 @@ static bool open_table(job *j, genet_err *err)
 
 /* --- batches ------------------------------------------------------------------------- */
 
+/* Row of place p in the endless sequence of passes over the training rows. */
 static bool row_at(job *j, int64_t p, int64_t *row)
 {
     int64_t pass = p / j->n_train;
@@ -164,6 +166,7 @@ static bool row_at(job *j, int64_t p, int64_t *row)
     return true;
 }
 
+/* A batch may reach into the next pass: all batches are full. */
 static bool feed(void *user, genet_plan *p, int64_t step, int64_t micro, genet_err *err)
 {
     job *j = user;
@@ -180,6 +183,7 @@ static bool feed(void *user, genet_plan *p, int64_t step, int64_t micro, genet_e
     return genet_plan_write(p, j->target, j->schema.classify ? (void *)j->batch_class : j->batch_y, rows * 4, err);
 }
 
+/* Squared error over rows, or cross-entropy of classes. */
 static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **count, genet_err *err)
 {
     (void)err;
@@ -216,6 +220,7 @@ static void score_row(const job *j, const float *y, double target, double *loss,
     } else *loss += pow((double)y[0] - target, 2);
 }
 
+/* Losses are summed in double on the host: outputs are few. */
 static bool evaluate(void *user, train_score *out, genet_err *err)
 {
     job *j = user;
@@ -241,6 +246,7 @@ static bool ready(void *user, genet_err *err)
     return !j->n_val || genet__table_net_attach(&j->eval, j->s->workspace, err);
 }
 
+/* table.json stands beside the weights: prediction reads columns by it. */
 static bool describe(void *user, const train_event *e, genet_err *err)
 {
     job *j = user;
@@ -254,6 +260,7 @@ static bool describe(void *user, const train_event *e, genet_err *err)
 
 /* --- the job ------------------------------------------------------------------------------ */
 
+/* Inputs and outputs are what the columns come to. */
 static bool new_model(job *j, genet_err *err)
 {
     setup *s = j->s;
@@ -264,6 +271,7 @@ static bool new_model(job *j, genet_err *err)
     return j->model && genet__model_declare(j->model, err);
 }
 
+/* What feed fills. */
 static bool buffers(job *j, genet_err *err)
 {
     size_t n = (size_t)j->batch;
@@ -335,7 +343,14 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
     return ok;
 }
 
+static const char details[] =
+    "The table has a header row; the delimiter is the one of , ; tab that the header holds most often.  A cell is missing when\n"
+    "it is empty or says NA, N/A, NaN, null, None or ?.  A column of numbers is one input, and a missing number is the mean\n"
+    "of the training rows.  A column of text is one input for each of its values, at most 256; a missing or unknown text is\n"
+    "zeros in all.  Rows without the target are left out.  Regression is by mean squared error, classification by\n"
+    "cross-entropy.  With --batch-size 0 every step takes all training rows.\n";
+
 const task genet__task_mlp = {
-    .name = "mlp", .help = "a network for tables: a column from the others", .family = "mlp",
+    .name = "mlp", .details = details, .help = "a network for tables: a column from the others", .family = "mlp",
     .options_bytes = sizeof(table_options), .options = &option_table, .presets = presets, .train = train, .cost = cost,
 };

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "task/schema.h"
 
+/* Forward only: no dropout, no gradients. */
 bool genet__table_net_build(table_net *n, model *m, int64_t rows, genet_err *err)
 {
     *n = (table_net){ .graph = genet_graph_new(), .model = m, .rows = rows,
@@ -55,6 +56,7 @@ int genet__table_net_class(const float *logits, int n)
 
 /* --- predicting --------------------------------------------------------------------- */
 
+/* What a person reads: the class, or the number. */
 static const char *answer(const schema *s, const float *y, arena *a)
 {
     if (s->classify) return s->class_name[genet__table_net_class(y, s->n_class)];
@@ -75,6 +77,7 @@ static bool fill_cells(table_net *n, const schema *s, const table *t, const floa
     return true;
 }
 
+/* config.json and table.json must be of one model. */
 static bool fits(const schema *s, const table_net *n, const char *folder, genet_err *err)
 {
     int64_t outputs = s->classify ? s->n_class : 1;
@@ -83,6 +86,7 @@ static bool fits(const schema *s, const table_net *n, const char *folder, genet_
                           folder, (long long)s->n_input, (long long)outputs, (long long)n->n_input, (long long)n->n_output);
 }
 
+/* Rows go through a plan of at most 256 at a time. */
 static bool predict(model *m, const schema *s, const table *t, const char *folder, str *out, genet_err *err)
 {
     arena a = {0};

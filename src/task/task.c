@@ -46,6 +46,7 @@ static bool unknown(const char *what, genet_err *err)
     return false;
 }
 
+/* WHAT may be a task or a family; the order of tables is that of --help. */
 bool genet__setup_init(setup *s, const char *what, const char *family_name, genet_err *err)
 {
     *s = (setup){ .options.arena = &s->arena };
@@ -66,6 +67,7 @@ bool genet__setup_init(setup *s, const char *what, const char *family_name, gene
 
 void genet__setup_release(setup *s) { genet__arena_release(&s->arena); }
 
+/* A run goes on as what it was. */
 static bool settings_match(const setup *s, const json_t *j, const char *where, genet_err *err)
 {
     const char *task_name, *family_name;
@@ -76,6 +78,7 @@ static bool settings_match(const setup *s, const json_t *j, const char *where, g
                           family_name, s->task->name, s->family->name);
 }
 
+/* After this the options are final. */
 bool genet__setup_settle(setup *s, genet_err *err)
 {
     const char *out = s->train.out;
@@ -85,6 +88,8 @@ bool genet__setup_settle(setup *s, genet_err *err)
                genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
                               "one choose another --out", out);
     json_t *j = genet__save_settings(out, err);
+    const char *isa = j ? json_string_value(json_object_get(j, "instruction_set")) : NULL;
+    s->began_on = isa ? genet__arena_strdup(&s->arena, isa) : NULL;
     bool ok = j && settings_match(s, j, out, err) &&
               genet__options_resume(&s->options, json_object_get(j, "options"), out, err);
     json_decref(j);
@@ -98,12 +103,23 @@ bool genet__setup_check(setup *s, genet_err *err)
     return !s->family->check || s->family->check(s->config, err);
 }
 
+/* Another instruction set adds in another order: the same to rounding, not to
+ * the bit. */
+static void warn_isa(const setup *s)
+{
+    const char *now = genet_device_isa(s->device);
+    if (s->began_on && strcmp(s->began_on, now))
+        genet__log(s->log, LOG_WARN, "this run began with instruction set %s and goes on with %s: results differ in their last "
+                   "bits; GENET_ISA=%s keeps to the first", s->began_on, now, s->began_on);
+}
+
 bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, genet_err *err)
 {
     *settings = json_pack("{s:s, s:s, s:s, s:s, s:o}", "task", s->task->name, "model", s->family->name,
                           "genet_version", genet_version(), "instruction_set", genet_device_isa(s->device),
                           "options", genet__options_to_json(&s->options));
     if (!*settings) return genet__err_memory(err);
+    warn_isa(s);
     *job = (train_job){ .options = &s->train, .settings = *settings, .params = p, .workspace = s->workspace,
                         .log = s->log, .stop = s->stop, .watch = s->watch, .watcher = s->watcher };
     return true;
@@ -111,6 +127,7 @@ bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, ge
 
 /* --- the model card ------------------------------------------------------------------ */
 
+/* Nothing about scores before the first evaluation. */
 static void card_scores(str *s, const train_event *e)
 {
     genet__str_printf(s, "\n## Scores\n\nAfter %lld of %lld steps", (long long)e->step, (long long)e->max_steps);

@@ -18,6 +18,7 @@ typedef struct setup {
     train_options train;
     void         *own;              /* the task's options */
     void         *config;           /* the model's, as chosen */
+    const char   *began_on;         /* instruction set of the run that is resumed */
 
     /* given by the caller, after the options are set */
     genet_device    *device;
@@ -30,6 +31,7 @@ typedef struct setup {
 
 typedef struct task {
     const char *name, *help, *family;       /* family: the one it takes by default */
+    const char *details;                    /* paragraphs for --help */
     size_t      options_bytes;
     const fields *options;
     const char *const *presets;             /* "field", "value", ..., NULL: where its defaults differ */

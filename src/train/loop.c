@@ -14,6 +14,8 @@
 
 enum { MAX_BAD_STEPS = 5 };
 
+/* Everything between the first step and the last.  What must survive a kill
+ * stands in `at`; the rest can be found again. */
 typedef struct loop {
     const train_job *job;
     const train_options *o;
@@ -28,6 +30,7 @@ typedef struct loop {
     int         lock;                       /* keeps other runs out of the folder */
 } loop;
 
+/* Fill in what every event says, and pass it on. */
 static void tell(loop *l, train_event_kind kind)
 {
     train_event *e = &l->event;
@@ -42,6 +45,7 @@ static void tell(loop *l, train_event_kind kind)
 
 /* --- memory ------------------------------------------------------------------------ */
 
+/* Plans take turns in one workspace: the largest counts. */
 static void cost_of(const train_job *job, const train_step *s, train_cost *out)
 {
     const params *p = job->params;
@@ -65,6 +69,7 @@ bool genet__train_cost(const train_job *job, int64_t rows, int64_t accumulation,
     return ok;
 }
 
+/* "1.5 GiB" */
 static void bytes_text(char out[32], size_t n)
 {
     double x = (double)n;
@@ -90,6 +95,7 @@ static void advise(const train_job *job, size_t available, str *advice)
                    : "no smaller batch would fit: try --checkpoint-activations, or a smaller model");
 }
 
+/* Before anything is taken; an unknown limit (0) stops nobody. */
 static bool check_memory(const train_job *job, const train_cost *c, genet_err *err)
 {
     size_t available = genet__memory_available(), need = c->workspace_bytes + c->unplaced_bytes + job->data_bytes;
@@ -109,6 +115,8 @@ static bool check_memory(const train_job *job, const train_cost *c, genet_err *e
 
 /* --- beginning ----------------------------------------------------------------------- */
 
+/* The newest whole save into params and state; the weights on top again, should
+ * the kill have come between the two. */
 static bool resume(loop *l, genet_err *err)
 {
     const char *folder = l->o->out;
@@ -124,11 +132,14 @@ static bool resume(loop *l, genet_err *err)
     return genet__save_publish(l->job, &l->at, err);
 }
 
+/* In this order: what can be refused is refused before the device or the
+ * disk is touched; the folder is a run from save_begin on. */
 static bool begin(loop *l, genet_err *err)
 {
     const train_job *job = l->job;
     train_cost cost;
     TRY(genet__train_check(l->o, err));
+    if (l->max_steps < 1) return genet__err_set(err, GENET_ERR_USAGE, "--epochs needs training data: with --batches give --max-steps");
     TRY(genet__step_build(&l->step, job, job->batch_rows, l->o->gradient_accumulation_steps, err));
     cost_of(job, &l->step, &cost);
     TRY(check_memory(job, &cost, err));
@@ -150,6 +161,8 @@ static bool begin(loop *l, genet_err *err)
 
 /* --- one step and what follows it -------------------------------------------------------- */
 
+/* One update, or none when it was not finite; the position in the data goes on
+ * in any case. */
 static bool one_step(loop *l, genet_err *err)
 {
     const train_job *job = l->job;
@@ -178,11 +191,13 @@ static bool one_step(loop *l, genet_err *err)
                           MAX_BAD_STEPS, (long long)l->at.step, l->o->out, (long long)l->saved_step);
 }
 
+/* Early stopping: so many evaluations in a row without a better one. */
 static bool patience_over(const loop *l)
 {
     return l->o->early_stopping_patience > 0 && l->at.evals_since_best >= l->o->early_stopping_patience;
 }
 
+/* *better: the best so far; *enough: patience is over. */
 static bool evaluate(loop *l, bool *better, bool *enough, genet_err *err)
 {
     double began = genet__now_s();
@@ -212,6 +227,7 @@ static void measure(loop *l)
     l->untimed_s = 0;
 }
 
+/* Metrics first: a save never knows of steps that metrics.jsonl lacks. */
 static bool save(loop *l, genet_err *err)
 {
     double began = genet__now_s();
@@ -226,6 +242,7 @@ static bool save(loop *l, genet_err *err)
     return true;
 }
 
+/* 0 steps: never. */
 static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
 
 /* After a step: evaluation, log line, save.  *done: this was the last one. */
@@ -262,6 +279,7 @@ static bool run(loop *l, genet_err *err)
     return true;
 }
 
+/* begin, run, and let go of everything in either case. */
 bool genet__train(const train_job *job, train_event *last, genet_err *err)
 {
     const train_options *o = job->options;

@@ -31,6 +31,7 @@ static size_t good_part(const char *text, size_t n, int64_t step)
     return at;
 }
 
+/* Written anew and renamed: a kill here loses nothing either. */
 static bool cut(const char *path, int64_t step, genet_err *err)
 {
     size_t n;
@@ -61,6 +62,7 @@ void genet__metrics_close(metrics *m)
 /* JSON has no infinities: a loss that is none is null. */
 static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+/* Only what means something for this task. */
 static void add_score(json_t *line, const train_event *e)
 {
     json_object_set_new(line, "val_loss", real(e->score.loss));
@@ -69,6 +71,7 @@ static void add_score(json_t *line, const train_event *e)
     if (e->scores & SCORE_ACCURACY) json_object_set_new(line, "val_accuracy", real(e->score.accuracy));
 }
 
+/* One write a line: a torn one can only be the last. */
 bool genet__metrics_add(metrics *m, const train_event *e, bool with_score, genet_err *err)
 {
     char speed[40];

@@ -40,6 +40,7 @@ static bool path_set(path *p, genet_err *err, const char *fmt, ...)
     return (n >= 0 && n < PATH_BYTES) || genet__err_set(err, GENET_ERR_IO, "the path %.60s... is too long", p->at);
 }
 
+/* FOLDER/training/step-N + tail */
 static bool step_path(path *p, const char *folder, int64_t step, const char *tail, genet_err *err)
 {
     return path_set(p, err, "%s/training/step-%lld%s", folder, (long long)step, tail);
@@ -122,6 +123,7 @@ static bool drop_save(const char *folder, int64_t step, genet_err *err)
 
 /* --- is a save whole? ---------------------------------------------------------------- */
 
+/* Size and checksum of one file of a save against its entry. */
 static bool file_matches(const char *save, const char *name, const json_t *files, genet_err *err)
 {
     path p;
@@ -137,6 +139,7 @@ static bool file_matches(const char *save, const char *name, const json_t *files
            genet__err_set(err, GENET_ERR_FORMAT, "%s does not match its manifest", p.at);
 }
 
+/* A save counts when its manifest lists every file and all of them match. */
 static bool is_whole(const char *save, genet_err *err)
 {
     path p;
@@ -152,6 +155,7 @@ static bool is_whole(const char *save, genet_err *err)
     return ok;
 }
 
+/* What a kill in the middle of writing or dropping a save left behind. */
 static bool clear_leftovers(const char *folder, genet_err *err)
 {
     path p, one;
@@ -197,23 +201,25 @@ bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, 
 
 bool genet__save_last(const char *folder, int64_t *step, genet_err *err) { return newest(folder, false, step, NULL, err); }
 
+/* Those of the latest start come first: what was renewed then holds. */
 json_t *genet__save_settings(const char *folder, genet_err *err)
 {
     path p;
     int64_t step;
-    if (!newest(folder, false, &step, NULL, err)) return NULL;
-    bool ok = step >= 0 ? step_path(&p, folder, step, "/settings.json", err)
-                        : path_set(&p, err, "%s/training/%s", folder, settings_file);
-    if (!ok) return NULL;
+    if (!path_set(&p, err, "%s/training/%s", folder, settings_file)) return NULL;
     if (genet__file_exists(p.at)) return genet__json_read(p.at, JSON_BYTES, err);
+    if (!newest(folder, false, &step, NULL, err)) return NULL;
+    if (step >= 0 && step_path(&p, folder, step, "/settings.json", err)) return genet__json_read(p.at, JSON_BYTES, err);
     genet__err_set(err, GENET_ERR_USAGE, "there is no run in %s to resume: it has no training/settings.json", folder);
     return NULL;
 }
 
 /* --- state ------------------------------------------------------------------------------ */
 
+/* JSON has no infinities: none is null. */
 static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+/* state.json: all that a save holds beside tensors and settings. */
 static json_t *state_to_json(const save_state *s)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:I}",
@@ -278,6 +284,7 @@ bool genet__save_read(const train_job *job, int64_t step, save_state *s, genet_e
 
 /* --- writing ------------------------------------------------------------------------------ */
 
+/* Last of all files: it vouches for the others. */
 static bool write_manifest(const char *save, genet_err *err)
 {
     path p;
@@ -295,6 +302,7 @@ static bool write_manifest(const char *save, genet_err *err)
     return ok;
 }
 
+/* Each file is synced by its writer; the folder, with the names, at the end. */
 static bool write_files(const train_job *job, const save_state *s, const char *save, genet_err *err)
 {
     path p;
@@ -313,6 +321,7 @@ static bool write_files(const train_job *job, const save_state *s, const char *s
     return genet__file_sync_dir(save, err);
 }
 
+/* Saves beyond the limit, but never the best. */
 static bool drop_old(const train_job *job, const save_state *s, genet_err *err)
 {
     int64_t *steps;
@@ -338,6 +347,7 @@ bool genet__save_publish(const train_job *job, const save_state *s, genet_err *e
     return genet__file_copy(from.at, to.at, err);
 }
 
+/* From here on the save is either there whole or not there: the rename decides. */
 bool genet__save_write(const train_job *job, const save_state *s, genet_err *err)
 {
     path tmp, final;

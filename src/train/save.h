@@ -15,8 +15,8 @@ typedef struct save_state {
 
 /* Does the folder hold a run, or a finished model? */
 bool genet__save_exists(const char *folder);
-/* Settings of the run: those of its newest complete save, else those it began
- * with (new reference).  Fails when there is no run. */
+/* Settings of the run: those of its latest start, else of its newest complete
+ * save (new reference).  Fails when there is no run. */
 json_t *genet__save_settings(const char *folder, genet_err *err);
 
 /* The newest complete save's step, -1 when there is none; changes nothing. */

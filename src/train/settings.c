@@ -10,6 +10,7 @@ bool genet__options_add(options *o, const fields *f, void *object, genet_err *er
     return genet__fields_defaults(f, object, o->arena, err);
 }
 
+/* The table a name lives in, and its row; NULL when it lives nowhere. */
 static const options_part *table_of(const options *o, const char *name, const field **found)
 {
     for (int i = 0; i < o->n_table; i++)
@@ -31,6 +32,7 @@ const char *genet__options_nearest(const options *o, const char *name)
     return genet__fields_nearest(tables, o->n_table, name);
 }
 
+/* Remembers that the field was given, for the day the run is resumed. */
 bool genet__options_set(options *o, const char *name, const char *text, genet_err *err)
 {
     const field *f;
@@ -62,6 +64,7 @@ const char *genet__options_text(const options *o, const char *name)
     return t && f->type == FIELD_STRING ? *(const char *const *)((const char *)t->object + f->offset) : NULL;
 }
 
+/* All tables in one object: names are unique over the tables of a task. */
 json_t *genet__options_to_json(const options *o)
 {
     json_t *all = json_object();
@@ -98,6 +101,8 @@ static bool settle(options *o, const options_part *t, const field *f, const char
     return same;
 }
 
+/* Table by table: note what was given, take over what was saved, then settle
+ * the differences. */
 bool genet__options_resume(options *o, const json_t *saved, const char *where, genet_err *err)
 {
     for (int i = 0; i < o->n_table; i++) {

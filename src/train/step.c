@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* The first failure of building, as an error. */
 static bool graph_ok(const graph *g, genet_err *err)
 {
     return !g->failed || genet__err_set(err, g->code, "%s", g->error);
@@ -28,6 +29,7 @@ static void touch_weights(net *n)
                                  p->at[i]->shape.dim, p->at[i]->init);
 }
 
+/* The second plan of an accumulated step: sums in, weights out, sums cleared. */
 static bool build_update(train_step *s, const train_job *job, int64_t n_gradient, genet_err *err)
 {
     if (!(s->update_graph = genet_graph_new())) return genet__err_memory(err);
@@ -44,6 +46,9 @@ static bool build_update(train_step *s, const train_job *job, int64_t n_gradient
     return s->update;
 }
 
+/* The graph of a (micro-)batch, and with it the update unless that is a plan
+ * of its own.  The flat gradient is an output: it lives until the last update
+ * anyway, and the first step looks at it. */
 bool genet__step_build(train_step *s, const train_job *job, int64_t rows, int64_t accumulation, genet_err *err)
 {
     *s = (train_step){ .graph = genet_graph_new(), .accumulation = accumulation };
@@ -93,6 +98,8 @@ bool genet__step_attach(train_step *s, const train_job *job, genet_err *err)
 
 /* --- running --------------------------------------------------------------------- */
 
+/* rng: seed, step, and the row of the whole batch where this part begins, so
+ * that dropout does not depend on how the batch is cut. */
 static bool run_micro(train_step *s, const train_job *job, int64_t step, int64_t micro, genet_err *err)
 {
     uint64_t seed = (uint64_t)job->options->seed;
@@ -110,6 +117,7 @@ static bool write_update(genet_plan *p, const optim_step *o, double learning_rat
     return genet_plan_write(p, o->step, &number, sizeof number, err);
 }
 
+/* Three scalars back to the host. */
 static bool read_result(genet_plan *p, const optim_step *o, step_result *out, genet_err *err)
 {
     uint8_t finite;
@@ -144,12 +152,14 @@ static bool all_zero(const float *x, int64_t n)
     return true;
 }
 
+/* The flat gradient, wherever this kind of step keeps it. */
 static bool read_gradient(train_step *s, const train_job *job, float *to, size_t size_bytes, genet_err *err)
 {
     if (!s->update) return genet_plan_read(s->plan, s->gradient, to, size_bytes, err);
     return genet__params_read(job->params, genet__params_find(job->params, "sum.gradient"), to, size_bytes, err);
 }
 
+/* A weight that exists but never gets a gradient would silently stay as it began. */
 bool genet__step_check_gradients(train_step *s, const train_job *job, genet_err *err)
 {
     const optim_weights *w = &s->weights;
