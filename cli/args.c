@@ -8,6 +8,7 @@
 /* --name, --name=value, --name value, --no-name; -x value. */
 typedef struct reader { arguments *a; char **argv; int argc, at; } reader;
 
+/* A lone dash is a word. */
 static bool is_option(const char *word) { return word[0] == '-' && word[1]; }
 
 /* A negative number is a value. */
@@ -17,6 +18,7 @@ static bool is_value(const char *word)
     return !is_option(word) || genet__parse_double(word, &x);
 }
 
+/* Tables spell names with underscores, people with dashes. */
 static bool unknown(const arguments *a, const char *word, const char *name, genet_err *err)
 {
     const char *near = genet__options_nearest(a->options, name);
@@ -79,6 +81,7 @@ static bool long_option(reader *r, const char *word, genet_err *err)
     return unknown(r->a, word, name, err);
 }
 
+/* Only whole short names: -n 20, never -n20 or bundles. */
 static bool short_option(reader *r, const char *word, genet_err *err)
 {
     for (const short_name *s = r->a->short_names; s && s->letter && !word[2]; s++)
@@ -87,6 +90,7 @@ static bool short_option(reader *r, const char *word, genet_err *err)
     return unknown(r->a, word, word + 1, err);
 }
 
+/* Words and options may be mixed; options reach the first table that knows them. */
 bool cli_parse(arguments *a, int argc, char **argv, genet_err *err)
 {
     reader r = { a, argv, argc, 0 };
@@ -102,6 +106,7 @@ bool cli_parse(arguments *a, int argc, char **argv, genet_err *err)
     return true;
 }
 
+/* --model decides which tables there are, so it is looked for before they are read. */
 const char *cli_peek(int argc, char **argv, const char *name)
 {
     size_t n = strlen(name);
@@ -146,6 +151,7 @@ static bool run_simple(const verb *v, const simple *s, options *o, int argc, cha
     return ok;
 }
 
+/* Results are gathered and printed at the end, so that a failure prints none. */
 int cli_simple(const verb *v, const simple *s, int argc, char **argv)
 {
     genet_err err;

@@ -114,6 +114,7 @@ static const op *elementwise_op(int k)
     return NULL;
 }
 
+/* Straight from the table: a new line there is timed without a line here. */
 static tensor *build_elementwise(graph *g, const op *o)
 {
     tensor *in[MAX_IN];
@@ -171,6 +172,7 @@ static bool write_inputs(const inputs *in, genet_plan *p, genet_err *err)
     return true;
 }
 
+/* All states of a case are f32, one after the other. */
 static bool bind_states(graph *g, genet_plan *p, char *memory, genet_err *err)
 {
     for (int i = 0; i < g->n; i++) {
@@ -237,6 +239,7 @@ static void print_case(const timing *t, const machine *m, bool json)
     fflush(stdout);
 }
 
+/* Yardstick first, then every case whose name fits. */
 static bool bench(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
 {
     (void)out;          /* lines are printed as they come */

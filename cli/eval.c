@@ -17,6 +17,7 @@ static const field table[] = {
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
+/* Numbers that read back exactly in JSON, eight characters for people. */
 static void report(str *out, const train_score *s, bool json)
 {
     char loss[32], perplexity[32], bits[32];

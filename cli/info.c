@@ -27,6 +27,7 @@ static bool has(const char *folder, const char *name)
     return there;
 }
 
+/* A folder may lack one: then nothing is said of it. */
 static bool add_tokenizer(json_t *all, const char *folder, genet_err *err)
 {
     if (!has(folder, "tokenizer.json")) return true;
@@ -86,6 +87,7 @@ static void add_lines(str *s, const json_t *all, const char *indent)
     }
 }
 
+/* What a report of a fault should say. */
 static void this_genet(json_t *all, const genet_device *d)
 {
     json_object_set_new(all, "version", json_string(genet_version()));

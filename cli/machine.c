@@ -44,6 +44,7 @@ static void do_fma(void *arg, int thread)
     w->out[thread] = w->fma((float)thread * 1e-3f);
 }
 
+/* Sixteen sums at a time: the adds keep up with memory. */
 static void do_read(void *arg, int thread)
 {
     work *w = arg;
@@ -70,6 +71,7 @@ static double best_of(pool *p, void (*fn)(void *, int), work *w)
     return best;
 }
 
+/* The loop for this instruction set; its lanes. */
 static int choose(work *w, const char *isa)
 {
     w->fma = fma_plain;
@@ -82,6 +84,7 @@ static int choose(work *w, const char *isa)
     return 4;
 }
 
+/* On a pool of its own: the device's may be busy with nothing, but is not ours. */
 bool cli_measure(machine *m, genet_device *d, genet_err *err)
 {
     int threads = genet_device_threads(d) < MAX_THREADS ? genet_device_threads(d) : MAX_THREADS;

@@ -12,6 +12,7 @@ static const verb *const verbs[] = { &cli_verb_train, &cli_verb_generate, &cli_v
                                      &cli_verb_plan, &cli_verb_bench };
 enum { N_VERB = sizeof verbs / sizeof *verbs };
 
+/* To stdout when asked for, to stderr as an answer to wrong usage. */
 static int usage(FILE *to)
 {
     fputs("genet trains, runs and looks inside neural networks\n\nusage: genet VERB [WHAT] [--options]\n\n", to);
@@ -32,6 +33,7 @@ static int version(void)
     return code;
 }
 
+/* Two slips at most: further off is another word. */
 static int no_such_verb(const char *name)
 {
     const char *best = NULL;

@@ -10,6 +10,7 @@
 /* Kernels take turns: arithmetic at the peak, then memory at its speed. */
 static double seconds(const train_cost *c, const machine *m) { return c->flops / m->flops + c->bytes / m->bytes_per_s; }
 
+/* Plain numbers: bytes, operations, seconds. */
 static void as_json(str *s, const train_cost *c, const machine *m)
 {
     char step[32], flops[32];

@@ -44,6 +44,7 @@ static bool no_what(genet_err *err)
     return false;
 }
 
+/* WHAT decides the tables; then the options are read into them. */
 bool cli_setup_init(cli_setup *c, const verb *v, int argc, char **argv, genet_err *err)
 {
     *c = (cli_setup){0};

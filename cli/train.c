@@ -7,7 +7,7 @@
 #include "cli.h"
 #include "setup.h"
 
-static volatile sig_atomic_t stop_asked;
+static volatile sig_atomic_t stop_asked;      /* all that a signal handler may touch */
 
 static void on_signal(int number)
 {
@@ -32,6 +32,7 @@ static int stopped(const setup *s, const genet_err *err)
     return EXIT_FAILED;
 }
 
+/* "val_loss 1.8989  perplexity 6.68  ...": one line to cut and compare. */
 static void as_text(str *s, const train_event *e)
 {
     if (e->best_step <= 0) {

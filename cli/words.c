@@ -9,6 +9,7 @@
 
 /* --- numbers ---------------------------------------------------------------------- */
 
+/* Powers of 1000, for counts and speeds. */
 void cli_count_text(char out[32], double n)
 {
     static const char *const unit[] = { "", " k", " M", " G", " T", " P" };
@@ -17,6 +18,7 @@ void cli_count_text(char out[32], double n)
     snprintf(out, 32, i ? "%.3g%s" : "%.0f%s", n, unit[i]);
 }
 
+/* Powers of 1024, for memory. */
 void cli_bytes_text(char out[32], double n)
 {
     static const char *const unit[] = { " bytes", " KiB", " MiB", " GiB", " TiB", " PiB" };
@@ -25,6 +27,7 @@ void cli_bytes_text(char out[32], double n)
     snprintf(out, 32, i ? "%.1f%s" : "%.0f%s", n, unit[i]);
 }
 
+/* m:ss, and h:mm:ss from an hour on. */
 void cli_time_text(char out[32], double seconds)
 {
     long long s = (long long)(seconds > 0 ? seconds + 0.5 : 0);
@@ -34,6 +37,7 @@ void cli_time_text(char out[32], double seconds)
 
 /* --- errors and notes ----------------------------------------------------------------- */
 
+/* All errors leave through here. */
 int cli_fail(const verb *v, const genet_err *err)
 {
     fprintf(stderr, "genet%s%s: %s\n", v ? " " : "", v ? v->name : "", err->text);
@@ -61,6 +65,7 @@ const log_sink cli_log = { show_log, NULL };
 
 /* --- progress ------------------------------------------------------------------------- */
 
+/* Without a terminal at stderr, lines are plain and only logged steps are shown. */
 void cli_progress_init(progress *p)
 {
     struct winsize size;

@@ -68,6 +68,7 @@ static const char *tokenizer_folder(const lm *l)
     return strcmp(l->o->tokenizer, "char") ? l->o->tokenizer : NULL;
 }
 
+/* Nothing but training/corpus.* is written before the run begins. */
 static bool make_corpus(lm *l, text_source *source, const text_scan *scan, genet_err *err)
 {
     TRY(genet__file_make_dirs(l->folder, err));
@@ -87,6 +88,7 @@ static bool read_text(lm *l, text_source *source, text_scan *scan, genet_err *er
     return genet__corpus_verify(&l->corpus, scan, err);
 }
 
+/* Can the text be read again? */
 static bool all_exist(const char **paths, int n)
 {
     for (int i = 0; i < n; i++)
@@ -259,6 +261,7 @@ static bool buffers(lm *l, genet_err *err)
     return (l->ids && l->x_ids && l->target_ids) || genet__err_memory(err);
 }
 
+/* The workspace is as large as the step's plan by now: evaluation fits in. */
 static bool ready(void *user, genet_err *err)
 {
     lm *l = user;
@@ -266,6 +269,7 @@ static bool ready(void *user, genet_err *err)
     return !l->eval.plan || genet__lm_eval_attach(&l->eval, l->model, l->s->workspace, err);
 }
 
+/* The validation part, from its first token to its last. */
 static bool evaluate(void *user, train_score *out, genet_err *err)
 {
     lm *l = user;
@@ -324,6 +328,7 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     return true;
 }
 
+/* Also after a preparation that failed half-way. */
 static void release(lm *l)
 {
     genet__lm_eval_release(&l->eval);
@@ -362,6 +367,7 @@ static void clean_up(const lm *l)
     rmdir(l->s->train.out);
 }
 
+/* open, prepare, train; and clean up what a refused run made. */
 static bool train(setup *s, train_event *last, genet_err *err)
 {
     lm *l = new_lm(s, err);

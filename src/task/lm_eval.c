@@ -110,6 +110,7 @@ static bool evaluate(model *m, const tokenizer *t, const corpus *c, train_score 
     return ok;
 }
 
+/* The tokenizer comes from the folder: the text must be in its vocabulary. */
 bool genet__lm_evaluate(const char *folder, const char *const *paths, int n_paths, genet_device *d,
                         train_score *out, genet_err *err)
 {

@@ -129,6 +129,7 @@ void genet__schema_release(schema *s)
 
 /* --- using ------------------------------------------------------------------------- */
 
+/* Values are few: no index is needed. */
 static int find_text(const char *const *value, int n, const char *text)
 {
     for (int i = 0; i < n; i++)
@@ -156,6 +157,7 @@ static bool column_inputs(const schema *s, const schema_column *c, const table *
     return true;
 }
 
+/* Columns are found by name: other tables may order them otherwise. */
 float *genet__schema_inputs(const schema *s, const table *t, genet_err *err)
 {
     float *x = genet__alloc_array((size_t)(t->n_row * s->n_input) + 1, sizeof *x);
@@ -203,6 +205,7 @@ static json_t *texts(const char *const *value, int n)
     return list;
 }
 
+/* All that is needed to read another table the same way. */
 static json_t *column_to_json(const schema_column *c)
 {
     if (c->text) return json_pack("{s:s, s:s, s:o}", "name", c->name, "type", "text", "values", texts(c->value, c->n_value));
@@ -278,6 +281,7 @@ static bool read_all(schema *s, const json_t *j, const char *where, genet_err *e
     return true;
 }
 
+/* table.json comes from outside: every field is checked. */
 bool genet__schema_read(schema *s, const char *folder, genet_err *err)
 {
     *s = (schema){0};

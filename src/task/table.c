@@ -56,6 +56,7 @@ typedef struct job {
 
 typedef struct key { uint64_t key; int64_t row; } key;
 
+/* Equal keys are one in 2^64, but even then there is an order. */
 static int by_key(const void *a, const void *b)
 {
     const key *x = a, *y = b;
@@ -102,6 +103,7 @@ static bool split_rows(job *j, const column *target, genet_err *err)
     return true;
 }
 
+/* A resumed run needs the table it began with. */
 static bool same_data(const job *j, int64_t size, uint32_t crc, genet_err *err)
 {
     return (j->schema.data_bytes == size && j->schema.data_crc == (int64_t)crc) ||
@@ -212,6 +214,7 @@ static double surprise(const float *z, int n, int k)
     return max + log(sum) - (double)z[k];
 }
 
+/* Loss of one row, and whether its class was right. */
 static void score_row(const job *j, const float *y, double target, double *loss, int64_t *right)
 {
     if (j->schema.classify) {
@@ -283,6 +286,7 @@ static bool buffers(job *j, genet_err *err)
     return (j->order && j->batch_x && j->batch_y && j->batch_class) || genet__err_memory(err);
 }
 
+/* From options to a job; nothing is written. */
 static bool prepare(job *j, train_job *t, json_t **settings, genet_err *err)
 {
     setup *s = j->s;

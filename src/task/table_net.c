@@ -105,6 +105,7 @@ static bool predict(model *m, const schema *s, const table *t, const char *folde
     return ok;
 }
 
+/* Model, schema and table, each with its own errors. */
 bool genet__predict(const char *folder, const char *data, genet_device *d, str *out, genet_err *err)
 {
     schema s = {0};

@@ -35,6 +35,7 @@ static const fields *with_presets(const fields *f, const char *const *presets, a
     return copy;
 }
 
+/* With the list of what there is. */
 static bool unknown(const char *what, genet_err *err)
 {
     str known = {0};
@@ -96,6 +97,7 @@ bool genet__setup_settle(setup *s, genet_err *err)
     return ok;
 }
 
+/* Ranges of single fields are checked when they are set; this is about their company. */
 bool genet__setup_check(setup *s, genet_err *err)
 {
     if (s->family->prepare) s->family->prepare(s->config);
@@ -143,6 +145,7 @@ static void card_scores(str *s, const train_event *e)
     genet__str_add(s, "\n");
 }
 
+/* Paths stay out of it: a card travels with the model. */
 bool genet__write_card(const setup *s, const char *data, const train_event *e, genet_err *err)
 {
     str card = {0};
@@ -165,6 +168,7 @@ bool genet__write_card(const setup *s, const char *data, const train_event *e, g
     return ok;
 }
 
+/* Empty lines are no words. */
 const char **genet__split_lines(const char *text, int *n, arena *a)
 {
     int lines = 1;

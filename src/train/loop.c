@@ -274,8 +274,8 @@ static bool run(loop *l, genet_err *err)
         TRY(after_step(l, &done, err));
     }
     if (l->job->stop && *l->job->stop && l->at.step < l->max_steps)
-        return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld and saved; --out %s --resume goes on "
-                              "from there", (long long)l->at.step, (long long)l->max_steps, l->o->out);
+        return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld and saved: resuming goes on from there",
+                              (long long)l->at.step, (long long)l->max_steps);
     return true;
 }
 

@@ -80,6 +80,15 @@ expect 0 '"parameters": [0-9]+' "$GENET" info "$run" --json
 expect 0 'seconds a step' "$GENET" plan gpt2 --data "$text" $tiny
 expect 0 '"parameters": 124' "$GENET" plan gpt2 --n-layer 12 --n-head 12 --n-embd 768 --block-size 1024 --batch-size 1 --json
 
+# --- weights and batches from elsewhere (the numbers are PyTorch's: tests/golden/golden.json)
+golden=$SOURCE/tests/golden/gpt2
+expect 0 'step 1/2  loss 4\.7377 .*' "$GENET" train gpt2 --from "$golden" --batches "$golden/batches.npy" --out "$work/golden" \
+    --batch-size 4 --dropout 0 --warmup-steps 0 --max-steps 2 --log-steps 1
+grep -q 'step 2/2  loss 4\.8176' "$work/out" || fail "the second step's loss"
+expect 2 'n_embd 32 is asked for, and the model in .* has 16' "$GENET" train gpt2 --from "$golden" \
+    --batches "$golden/batches.npy" --out "$work/golden2" --batch-size 4 --n-embd 32
+expect 2 'must hold whole numbers' "$GENET" train gpt2 --from "$golden" --batches "$golden/batches.npy" --out "$work/golden2"
+
 # --- a damaged folder
 damaged() { rm -rf "$work/damaged"; cp -r "$run" "$work/damaged"; }
 broken() { expect 1 "$1" "$GENET" generate "$work/damaged" -p a; }      # broken WORDS

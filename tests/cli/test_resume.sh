@@ -54,4 +54,21 @@ train "$work/long"
 train "$work/short" --max-steps 40
 train "$work/short" --resume --max-steps 60
 same "$work/long/training/step-60/model.safetensors" "$work/short/training/step-60/model.safetensors"
+# 8 rows are 4 micro-batches of 2, dropout and all
+losses() { sed -n 's/.*"loss": \([^,]*\).*/\1/p' "$1/training/metrics.jsonl"; }
+for cut in "8 1" "2 4"; do
+    set -- $cut
+    "$GENET" train gpt2 --data "$text" --out "$work/cut$1" $tiny --batch-size $1 --gradient-accumulation-steps $2 --dropout 0.1 \
+        --max-steps 12 --eval-steps 0 --log-steps 1 > /dev/null 2>&1
+done
+paste <(losses "$work/cut8") <(losses "$work/cut2") | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > 1e-5 * $1) bad = 1 }
+    END { exit bad || NR != 12 }' || fail "8 rows and 4 times 2 learn differently"
+
+# the default model: threads and activation checkpointing change no bit
+for how in "--threads 1" "--threads 2" "--threads 3" "--threads 2 --checkpoint-activations"; do
+    "$GENET" train gpt2 --data "$text" --out "$work/default" --dropout 0.1 --max-steps 4 --eval-steps 0 $how > /dev/null 2>&1
+    sum_of default >> "$work/default.sums"
+    rm -rf "$work/default"
+done
+[ "$(sort -u "$work/default.sums" | wc -l)" -eq 1 ] || fail "the default model: other bits"
 finish
