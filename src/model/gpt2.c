@@ -25,7 +25,7 @@ static const field config_fields[] = {
     { "vocab_size",         FIELD_INT,    AT(vocab_size),         "50257", 1, 1 << 24, NULL, 0, "number of different tokens" },
     { "n_positions",        FIELD_INT,    AT(n_positions),        "1024", 1, 1 << 24, NULL, 0, "longest text, in tokens" },
     { "n_embd",             FIELD_INT,    AT(n_embd),             "768", 1, 1 << 20, NULL, 0, "width" },
-    { "n_layer",            FIELD_INT,    AT(n_layer),            "12", 1, 10000, NULL, 0, "number of blocks" },
+    { "n_layer",            FIELD_INT,    AT(n_layer),            "12", 1, 1024, NULL, 0, "number of blocks" },
     { "n_head",             FIELD_INT,    AT(n_head),             "12", 1, 1 << 16, NULL, 0, "attention heads" },
     { "n_inner",            FIELD_INT,    AT(n_inner),            "-1", -1, 1 << 22, NULL, 0, "width inside the MLP; null: 4 n_embd" },
     { "activation_function", FIELD_CHOICE, AT(activation_function), "gelu_new", 0, 0, ACTIVATION_CHOICES, 0, "in the MLP" },
@@ -46,7 +46,7 @@ static const field config_fields[] = {
 static const fields config_table = { "config.json of gpt2", config_fields, sizeof config_fields / sizeof *config_fields };
 
 static const field option_fields[] = {
-    { "n_layer",    FIELD_INT,    AT(n_layer),     "4",   1, 10000, NULL, 0, "number of blocks" },
+    { "n_layer",    FIELD_INT,    AT(n_layer),     "4",   1, 1024, NULL, 0, "number of blocks" },
     { "n_head",     FIELD_INT,    AT(n_head),      "4",   1, 1 << 16, NULL, 0, "attention heads" },
     { "n_embd",     FIELD_INT,    AT(n_embd),      "128", 1, 1 << 20, NULL, 0, "width; a multiple of n-head" },
     { "block_size", FIELD_INT,    AT(n_positions), "64",  1, 1 << 24, NULL, 0, "tokens that the model sees at once" },

@@ -22,13 +22,18 @@ typedef struct group {
     int     last;                       /* id of the last node */
     int64_t numel;
     bool    closed, gone;
+    int     into;                       /* gone: the group that took its members */
 } group;
+
+/* The groups that read a state, latest first. */
+typedef struct reader { int group; struct reader *next; } reader;
 
 typedef struct fuser {
     genet_plan *plan;
     group     **group;
     int         n, cap;
     int        *of;                     /* by node id: its group, or -1 */
+    reader    **reader;                 /* by id of a state */
 } fuser;
 
 static int group_new(fuser *f, tensor *y)
@@ -43,27 +48,31 @@ static int group_new(fuser *f, tensor *y)
 
 static int group_of(const fuser *f, tensor *x) { return f->of[genet__plan_producer(x)->main->id]; }
 
-static bool reads_state(const group *g, const tensor *root)
-{
-    for (int i = 0; i < g->n_read; i++)
-        if (g->read[i]->root == root) return true;
-    for (int k = 0; g->head && k < g->head->n_in; k++)
-        if (g->head->in[k] && g->head->in[k]->root == root) return true;
-    return false;
-}
-
-/* y is decided: what it reads from other groups is finished before it. */
-static void close_behind(fuser *f, tensor *y)
+/* y is decided: what it reads from other groups is finished before it, and so
+ * are the groups that read the state it writes. */
+static bool close_behind(fuser *f, tensor *y)
 {
     int own = f->of[y->id];
     for (int k = 0; k < y->n_in; k++) {
-        int g = y->in[k] ? group_of(f, y->in[k]) : -1;
+        tensor *x = y->in[k];
+        int g = x ? group_of(f, x) : -1;
         if (g >= 0 && g != own) f->group[g]->closed = true;
+        if (!x || !genet__op_is(x->root, OP_state)) continue;
+        reader *r = ARENA_NEW(&f->plan->arena, reader);
+        if (!r) return false;
+        *r = (reader){ own, f->reader[x->root->id] };
+        f->reader[x->root->id] = r;
     }
-    if (!(y->op->flags & OPF_EFFECT)) return;
-    for (int k = 0; k <= y->op->n_side; k++)
-        for (int g = 0; g < f->n; g++)
-            if (g != own && reads_state(f->group[g], genet__side(y, k)->root)) f->group[g]->closed = true;
+    for (int k = 0; y->op->flags & OPF_EFFECT && k <= y->op->n_side; k++) {
+        reader **first = &f->reader[genet__side(y, k)->root->id];
+        for (reader *r = *first; r; r = r->next) {
+            int g = r->group;
+            while (f->group[g]->gone) g = f->group[g]->into;
+            if (g != own) f->group[g]->closed = true;
+        }
+        *first = NULL;
+    }
+    return true;
 }
 
 /* May elementwise y take x's value from a register of x's group? */
@@ -114,6 +123,7 @@ static bool merge(fuser *f, int a, int b)
     for (int i = 0; i < from->n_member; i++) f->of[from->member[i]->id] = a;
     if (from->head) f->of[from->head->id] = a;
     from->gone = from->closed = true;
+    from->into = a;
     return true;
 }
 
@@ -169,8 +179,7 @@ static bool visit(fuser *f, tensor *y, genet_err *err)
         f->group[g]->head = y;
         f->group[g]->closed = !genet__op_is(y, OP_matmul);
     }
-    close_behind(f, y);
-    return true;
+    return close_behind(f, y) || genet__err_memory(err);
 }
 
 static int by_position(const void *a, const void *b)
@@ -179,18 +188,19 @@ static int by_position(const void *a, const void *b)
     return (x->position > y->position) - (x->position < y->position);
 }
 
-/* Constants that only elementwise programs read need no launch. */
-static bool only_in_registers(const genet_plan *p, const tensor *c)
+/* Constants that only elementwise programs read need no launch: this marks
+ * the roots that others read. */
+static bool *read_from_memory(const genet_plan *p)
 {
-    for (int i = 0; i < p->n_output; i++)
-        if (p->output[i]->root == c) return false;
-    for (int i = c->id + 1; i < p->graph->n; i++) {
+    bool *read = genet__alloc_array((size_t)p->graph->n + 1, sizeof *read);
+    for (int i = 0; read && i < p->n_output; i++) read[p->output[i]->root->id] = true;
+    for (int i = 0; read && i < p->graph->n; i++) {
         const tensor *y = p->graph->node[i];
         if (y->side || y->op->flags & OPF_VIEW || genet__plan_is_ew(y)) continue;
         for (int k = 0; k < y->n_in; k++)
-            if (y->in[k] && y->in[k]->root == c) return false;
+            if (y->in[k]) read[y->in[k]->root->id] = true;
     }
-    return true;
+    return read;
 }
 
 static bool to_steps(fuser *f, genet_err *err)
@@ -199,13 +209,15 @@ static bool to_steps(fuser *f, genet_err *err)
     p->n_step = 0;
     p->step = ARENA_ARRAY(&p->arena, step, f->n + 1);
     p->step_of = ARENA_ARRAY(&p->arena, int, p->graph->n + 1);
-    if (!p->step || !p->step_of) return genet__err_memory(err);
+    bool *read = read_from_memory(p);
+    if (!p->step || !p->step_of || !read) return genet__free(read), genet__err_memory(err);
     for (int i = 0; i < f->n; i++) {
         group *g = f->group[i];
-        bool constant = g->head && genet__op_is(g->head, OP_full) && only_in_registers(p, g->head);
+        bool constant = g->head && genet__op_is(g->head, OP_full) && !read[g->head->id];
         if (!g->gone && !constant)
             p->step[p->n_step++] = (step){ g->head, g->member, g->n_member, g->last, g->numel };
     }
+    genet__free(read);
     qsort(p->step, (size_t)p->n_step, sizeof *p->step, by_position);
     for (int i = 0; i < p->graph->n; i++) p->step_of[i] = -1;
     for (int s = 0; s < p->n_step; s++) {
@@ -218,12 +230,14 @@ static bool to_steps(fuser *f, genet_err *err)
 
 bool genet__plan_fuse(genet_plan *p, genet_err *err)
 {
-    fuser f = { .plan = p, .of = genet__alloc_array((size_t)p->graph->n + 1, sizeof *f.of) };
-    bool ok = f.of || genet__err_memory(err);
+    fuser f = { .plan = p, .of = genet__alloc_array((size_t)p->graph->n + 1, sizeof *f.of),
+                .reader = genet__alloc_array((size_t)p->graph->n + 1, sizeof *f.reader) };
+    bool ok = (f.of && f.reader) || genet__err_memory(err);
     for (int i = 0; ok && i < p->graph->n; i++) f.of[i] = -1;
     for (int i = 0; ok && i < p->graph->n; i++) ok = visit(&f, p->graph->node[i], err);
     ok = ok && to_steps(&f, err);
     genet__free(f.group);
+    genet__free(f.reader);
     genet__free(f.of);
     return ok;
 }
