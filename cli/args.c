@@ -11,20 +11,27 @@ typedef struct reader { arguments *a; char **argv; int argc, at; } reader;
 /* A lone dash is a word. */
 static bool is_option(const char *word) { return word[0] == '-' && word[1]; }
 
-/* A negative number is a value. */
-static bool is_value(const char *word)
+/* A word behind one dash is a value (-5, -the) unless it is a short option. */
+static bool is_value(const reader *r, const char *word)
 {
-    double x;
-    return !is_option(word) || genet__parse_double(word, &x);
+    if (!is_option(word)) return true;
+    if (word[1] == '-' || !strcmp(word, "-h")) return false;
+    for (const short_name *s = r->a->short_names; s && s->letter; s++)
+        if (word[1] == s->letter && !word[2]) return false;
+    return true;
 }
 
 /* Tables spell names with underscores, people with dashes. */
+static const char *dashed(const char *name, char out[80])
+{
+    for (size_t i = 0; name[i] && i < 79; i++) out[i] = name[i] == '_' ? '-' : name[i];
+    return out;
+}
+
 static bool unknown(const arguments *a, const char *word, const char *name, genet_err *err)
 {
     const char *near = genet__options_nearest(a->options, name);
-    char dashed[80] = "";
-    for (size_t i = 0; near && near[i] && i + 1 < sizeof dashed; i++) dashed[i] = near[i] == '_' ? '-' : near[i];
-    if (near) return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; did you mean --%s?", word, dashed);
+    if (near) return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; did you mean --%s?", word, dashed(near, (char[80]){0}));
     return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; --help lists those there are", word);
 }
 
@@ -59,9 +66,10 @@ static bool set_field(reader *r, const field *f, const char *value, const char *
 {
     if (f->type == FIELD_BOOL) return set_bool(r, f, value, err);
     if (f->type == FIELD_STRING && !strcmp(f->name, "data")) return set_list(r, f, value, err);
-    if (!value && (r->at == r->argc || !is_value(r->argv[r->at])))
-        if (r->at == r->argc || strcmp(r->argv[r->at], "-"))
-            return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value", word);
+    if (!value && r->at == r->argc) return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value", word);
+    if (!value && !is_value(r, r->argv[r->at]))
+        return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value; one that begins with dashes is written --%s=%s", word,
+                              dashed(f->name, (char[80]){0}), r->argv[r->at]);
     return genet__options_set(r->a->options, f->name, value ? value : r->argv[r->at++], err);
 }
 

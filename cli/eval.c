@@ -1,6 +1,8 @@
 /* eval.c - `genet eval FOLDER --data FILE`: loss, perplexity, bits per byte. */
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include "base/err.h"
 #include "base/str.h"
 #include "cli.h"
@@ -17,15 +19,26 @@ static const field table[] = {
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
-/* Numbers that read back exactly in JSON, eight characters for people. */
+/* A number that reads back exactly; JSON has no nan and no inf. */
+static void json_number(char out[32], double x)
+{
+    if (isfinite(x)) genet__format_double(out, x);
+    else memcpy(out, "null", sizeof "null");
+}
+
+/* Exact in JSON, seven digits for people. */
 static void report(str *out, const train_score *s, bool json)
 {
     char loss[32], perplexity[32], bits[32];
-    genet__format_double(loss, s->loss);
-    genet__format_double(perplexity, s->perplexity);
-    genet__format_double(bits, s->bits_per_byte);
-    genet__str_printf(out, json ? "{\"loss\": %s, \"perplexity\": %s, \"bits_per_byte\": %s, \"tokens\": %lld}\n"
-                                : "loss %.8s  perplexity %.8s  bits_per_byte %.8s  tokens %lld\n",
+    if (!json) {
+        genet__str_printf(out, "loss %.7g  perplexity %.7g  bits_per_byte %.7g  tokens %lld\n", s->loss, s->perplexity,
+                          s->bits_per_byte, (long long)s->count);
+        return;
+    }
+    json_number(loss, s->loss);
+    json_number(perplexity, s->perplexity);
+    json_number(bits, s->bits_per_byte);
+    genet__str_printf(out, "{\"loss\": %s, \"perplexity\": %s, \"bits_per_byte\": %s, \"tokens\": %lld}\n",
                       loss, perplexity, bits, (long long)s->count);
 }
 

@@ -19,6 +19,9 @@ static const field table[] = {
     { "threads", FIELD_INT,    AT(threads),         "0", 0, 4096, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
+static const char details[] =
+    "Of a prompt longer than the model's context the last tokens are read, as many as the context holds.  When the context is\n"
+    "full, its older half is forgotten and writing goes on.  A prompt that begins with two dashes is written --prompt=--text.\n";
 static const short_name short_names[] = { { 'p', "prompt" }, { 'n', "tokens" }, { 0, NULL } };
 
 /* Text leaves as it comes; a reader that went away ends the writing. */
@@ -59,7 +62,7 @@ static int run(const verb *v, int argc, char **argv)
 {
     generate_options o;
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .short_names = short_names,
-                                    .body = generate, .folder = "say which model: a folder that `genet train` wrote" },
+                                    .body = generate, .details = details, .folder = "say which model: a folder that `genet train` wrote" },
                       argc, argv);
 }
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -19,18 +18,10 @@ static const field table[] = {
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
-static bool has(const char *folder, const char *name)
-{
-    char *path = genet__path_join(folder, name);
-    bool there = path && genet__file_exists(path);
-    genet__free(path);
-    return there;
-}
-
 /* A folder may lack one: then nothing is said of it. */
 static bool add_tokenizer(json_t *all, const char *folder, genet_err *err)
 {
-    if (!has(folder, "tokenizer.json")) return true;
+    if (!genet__file_exists_in(folder, "tokenizer.json")) return true;
     tokenizer *t = genet__tokenizer_load(folder, err);
     if (!t) return false;
     json_object_set_new(all, "tokenizer", json_string(genet__tokenizer_kind(t)));
@@ -43,7 +34,7 @@ static bool add_tokenizer(json_t *all, const char *folder, genet_err *err)
 static bool add_run(json_t *all, const char *folder, genet_err *err)
 {
     int64_t step;
-    if (!has(folder, "training/settings.json")) return true;
+    if (!genet__file_exists_in(folder, "training/settings.json")) return true;
     TRY(genet__save_last(folder, &step, err));
     json_t *settings = genet__save_settings(folder, err);
     if (!settings) return false;
@@ -57,12 +48,12 @@ static bool add_run(json_t *all, const char *folder, genet_err *err)
 /* The model opens as for use: a damaged one is told here. */
 static bool describe(json_t *all, const char *folder, genet_device *d, genet_err *err)
 {
-    model *m = genet__model_open(folder, d, has(folder, "model.safetensors"), err);
+    model *m = genet__model_open(folder, d, genet__file_exists_in(folder, "model.safetensors"), err);
     if (!m) return false;
     json_object_set_new(all, "model", json_string(m->family->name));
     json_object_set_new(all, "parameters", json_integer(genet__params_numel(m->params, PARAM_WEIGHT)));
     json_object_set_new(all, "weights_bytes", json_integer((json_int_t)genet__params_bytes(m->params, PARAM_WEIGHT | PARAM_BUFFER)));
-    json_object_set_new(all, "weights", json_boolean(has(folder, "model.safetensors")));
+    json_object_set_new(all, "weights", json_boolean(genet__file_exists_in(folder, "model.safetensors")));
     json_t *config = genet__fields_to_json(m->family->config, m->config);
     if (config) json_object_set_new(all, "config", config);
     genet__model_free(m);

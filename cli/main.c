@@ -27,10 +27,13 @@ static int version(void)
 {
     genet_err err;
     genet_device *d = genet_device_cpu(1, &err);
-    printf("genet %s (commit %s, %s)\n", genet_version(), genet_commit(), d ? genet_device_isa(d) : err.text);
-    int code = d ? EXIT_DONE : EXIT_FAILED;
+    if (!d) {
+        fprintf(stderr, "genet: %s\n", err.text);
+        return EXIT_FAILED;
+    }
+    printf("genet %s (commit %s, %s)\n", genet_version(), genet_commit(), genet_device_isa(d));
     genet_device_free(d);
-    return code;
+    return EXIT_DONE;
 }
 
 /* Two slips at most: further off is another word. */

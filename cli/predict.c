@@ -2,6 +2,7 @@
  * column. */
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include "base/err.h"
 #include "base/str.h"
 #include "cli.h"
@@ -20,6 +21,8 @@ static bool predict(const char *folder, genet_device *d, str *out, genet_err *er
 {
     const predict_options *o = user;
     if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data FILE.csv is missing");
+    if (strchr(o->data, '\n'))
+        return genet__err_set(err, GENET_ERR_USAGE, "--data takes one table, and several words follow it; FOLDER comes first");
     return genet__predict(folder, o->data, d, out, err);
 }
 
@@ -27,7 +30,8 @@ static int run(const verb *v, int argc, char **argv)
 {
     predict_options o;
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = predict,
-                                    .details = "The table goes to stdout with a column \"prediction\" added.\n",
+                                    .details = "The table goes to stdout with a column \"prediction\" added.  Columns are\n"
+                                               "numbers or text as they were in training.\n",
                                     .folder = "say which model: a folder that `genet train mlp` wrote" }, argc, argv);
 }
 

@@ -1,4 +1,5 @@
 /* train.c - `genet train WHAT`: options to a task, progress, Ctrl-C. */
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,12 +47,22 @@ static void as_text(str *s, const train_event *e)
     genet__str_printf(s, "  best %.6f at step %lld\n", e->best_loss, (long long)e->best_step);
 }
 
+/* JSON has no infinities: none is null. */
+static void add_real(str *s, const char *name, double x)
+{
+    if (isfinite(x)) genet__str_printf(s, ", \"%s\": %.9g", name, x);
+    else genet__str_printf(s, ", \"%s\": null", name);
+}
+
 static void as_json(str *s, const train_event *e)
 {
-    genet__str_printf(s, "{\"step\": %lld, \"loss\": %.9g", (long long)e->step, e->loss);
-    if (e->best_step > 0)
-        genet__str_printf(s, ", \"val_loss\": %.9g, \"best_val_loss\": %.9g, \"best_step\": %lld", e->score.loss, e->best_loss,
-                          (long long)e->best_step);
+    genet__str_printf(s, "{\"step\": %lld", (long long)e->step);
+    add_real(s, "loss", e->loss);
+    if (e->best_step > 0) {
+        add_real(s, "val_loss", e->score.loss);
+        add_real(s, "best_val_loss", e->best_loss);
+        genet__str_printf(s, ", \"best_step\": %lld", (long long)e->best_step);
+    }
     genet__str_printf(s, ", \"time_s\": %.3f}\n", e->time_s);
 }
 
@@ -82,7 +93,7 @@ static int train(const verb *v, cli_setup *c)
     s->watcher = &p;
     if (!genet__setup_settle(s, &err) || !genet__setup_check(s, &err) || !cli_setup_device(c, &err)) return cli_fail(v, &err);
     catch_signals();
-    bool ok = s->task->train(s, &last, &err);
+    bool ok = genet__setup_train(s, &last, &err);
     cli_progress_clear(&p);
     if (ok) return report(v, c, &last);
     return err.code == GENET_ERR_STOPPED ? stopped(s, &err) : cli_fail(v, &err);

@@ -38,7 +38,11 @@ if(TEST_HELPERS)
     target_link_libraries(genet_test_helpers PUBLIC genet_static PkgConfig::CMOCKA PkgConfig::JANSSON m)
 endif()
 
-add_custom_target(core-tests)           # what runs under sanitizers
+# What runs under sanitizers; scripts run the program.
+add_custom_target(core-tests)
+if(TARGET genet)
+    add_dependencies(core-tests genet)
+endif()
 foreach(source ${TEST_SOURCES})
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})

@@ -2,6 +2,9 @@
  * literature writes them; images are channels-last.  "..." stands for any
  * leading dimensions.  Elementwise ops broadcast as NumPy does.
  *
+ * Tensors must not be NULL unless the line says so; whatever else is wrong
+ * with arguments becomes the graph's error.
+ *
  * Included by genet.h. */
 #ifndef GENET_OPS_H
 #define GENET_OPS_H

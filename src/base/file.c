@@ -163,6 +163,14 @@ bool genet__file_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
+bool genet__file_exists_in(const char *folder, const char *name)
+{
+    char *path = genet__path_join(folder, name);
+    bool there = path && genet__file_exists(path);
+    genet__free(path);
+    return there;
+}
+
 bool genet__file_is_dir(const char *path)
 {
     struct stat st;

@@ -15,6 +15,7 @@ char *genet__file_read(const char *path, size_t max_bytes, size_t *size_bytes, g
 bool genet__file_write(int fd, const void *bytes, size_t n);
 bool genet__file_sync(int fd);                                          /* false: see errno */
 bool genet__file_exists(const char *path);
+bool genet__file_exists_in(const char *folder, const char *name);
 bool genet__file_is_dir(const char *path);
 bool genet__file_make_dirs(const char *path, genet_err *err);           /* mkdir -p */
 /* Names in a folder ("." and ".." left out), sorted bytewise; a heap array of

@@ -41,6 +41,7 @@ static bool clone_op(tensor *y)
     for (int k = 0; k <= y->op->n_side; k++) {
         tensor *s = genet__side(y, k);
         if (!s->clone) s->clone = genet__side(c, k);
+        genet__side(c, k)->original = s;
         genet__side(c, k)->name = s->name;
     }
     return true;
@@ -111,14 +112,31 @@ static bool reserve(backward *b)
     return true;
 }
 
+/* What stands for x in the backward pass: a recomputation is its original. */
+static tensor *true_of(tensor *x) { return x->original ? x->original : x; }
+
+/* Stored types (bf16, f16) are added in f32. */
+static tensor *add(tensor *a, tensor *b)
+{
+    if (genet__is_float(a->dtype)) return genet_add(a, b);
+    return genet_cast(genet_add(genet_cast(a, GENET_F32), genet_cast(b, GENET_F32)), a->dtype);
+}
+
+static tensor *fit(tensor *g, const tensor *x)
+{
+    if (genet__same_shape(&g->shape, &x->shape) || genet__is_float(g->dtype)) return genet__sum_to(g, &x->shape);
+    return genet_cast(genet__sum_to(genet_cast(g, GENET_F32), &x->shape), g->dtype);
+}
+
 static void add_gradient(backward *b, tensor *x, tensor *g)
 {
-    if (!reserve(b) || !x || !g || x->poisoned || g->poisoned || !b->depends[x->id]) return;
-    if (x->side && x->op->flat_sides >> x->side & 1) return;
-    g = genet__sum_to(g, &x->shape);
+    if (!reserve(b) || !x || !g || x->poisoned || g->poisoned) return;
+    x = true_of(x);
+    if (!b->depends[x->id] || (x->side && x->op->flat_sides >> x->side & 1)) return;
+    g = fit(g, x);
     tensor *have = b->grad[x->id];
     tensor *joined = have ? genet__join_pads(have, g) : g;
-    g = joined ? joined : genet_add(have, g);
+    g = joined ? joined : add(have, g);
     if (reserve(b)) b->grad[x->id] = g;
 }
 
@@ -128,21 +146,17 @@ static void mark_dependents(backward *b, int first, int last)
         tensor *y = b->g->node[i];
         if (y->side) b->depends[i] = b->depends[y->main->id];
         for (int k = 0; k < y->n_in && !b->depends[i]; k++)
-            b->depends[i] = y->in[k] && b->depends[y->in[k]->id] && !genet__op_is(y, OP_stop);
+            b->depends[i] = y->in[k] && b->depends[true_of(y->in[k])->id] && !genet__op_is(y, OP_stop);
     }
 }
 
 static void carry_back(backward *b, int first, int last);
 
-/* Through the definition: build it, carry back over it, and hand what reached
- * the recomputed inputs to the true ones. */
+/* Through the definition: build it and carry back over it. */
 static void through_definition(backward *b, tensor *y)
 {
     graph *g = y->graph;
     tensor *same = genet__saved(y)->main, *out[MAX_SIDE + 1];
-    if (!reserve(b)) return;
-    for (int k = 0; k < same->n_in; k++)
-        if (same->in[k] && same->in[k] != y->in[k]) b->depends[same->in[k]->id] = b->depends[y->in[k]->id];
     int first = g->n;
     genet__expand(same, out);
     if (g->failed || !reserve(b)) return;
@@ -159,13 +173,6 @@ static void through_definition(backward *b, tensor *y)
         add_gradient(b, out[k], gy);
     }
     carry_back(b, first, last);
-    for (int k = 0; k < y->n_in; k++) {
-        tensor *x = same->in[k];
-        if (!x || x == y->in[k] || b->failed) continue;
-        tensor *gx = b->grad[x->id];
-        b->grad[x->id] = NULL;
-        add_gradient(b, y->in[k], gx);
-    }
 }
 
 static bool reached(const backward *b, const tensor *y, bool *side)
@@ -205,8 +212,10 @@ static void carry_back(backward *b, int first, int last)
 {
     for (int i = last - 1; i >= first && !b->g->failed && !b->failed; i--) {
         int reading = b->g->reading;
-        carry_back_one(b, b->g->node[i]);
+        tensor *y = b->g->node[i];
+        carry_back_one(b, y);
         b->g->reading = reading;
+        if (b->g->failed) genet__fail_where(b->g, ", for the gradient of %s %s", y->op->name, y->name);
     }
 }
 
@@ -219,18 +228,21 @@ void genet_grad(genet_tensor *loss, genet_tensor *const wrt[], int n, genet_tens
         genet__fail(loss, "a gradient needs a loss in f32 or f64, not %s", genet_dtype_name(loss->dtype));
         return;
     }
+    for (int i = 0; i < n; i++)
+        if (!wrt[i] || wrt[i]->poisoned || wrt[i]->graph != g) {
+            genet__fail(&g->poison, "gradient: tensor %d to differentiate by is not of the loss's graph", i);
+            return;
+        }
     backward b = { .g = g };
     int end = g->n;
     tensor *one = genet_full(g, loss->dtype, 1, loss->shape.rank, loss->shape.dim);
     if (reserve(&b)) {
-        for (int i = 0; i < n; i++)
-            if (!wrt[i]->poisoned) b.depends[wrt[i]->id] = true;
+        for (int i = 0; i < n; i++) b.depends[wrt[i]->id] = true;
         mark_dependents(&b, 0, end);
         add_gradient(&b, loss, one);
         carry_back(&b, 0, end);
     }
-    for (int i = 0; i < n && !g->failed && !b.failed; i++)
-        if (!wrt[i]->poisoned && b.cap > wrt[i]->id) out[i] = b.grad[wrt[i]->id];
+    for (int i = 0; i < n && !g->failed && !b.failed; i++) out[i] = b.grad[wrt[i]->id];
     genet__free(b.grad);
     genet__free(b.depends);
 }

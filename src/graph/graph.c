@@ -89,6 +89,7 @@ void genet_graph_free(genet_graph *g)
 {
     if (!g) return;
     genet__arena_release(&g->arena);
+    genet__map_release(&g->state_names);
     genet__free(g->node);
     genet__free(g);
 }
@@ -99,17 +100,19 @@ int genet_graph_size(const genet_graph *g) { return g->n; }
 void genet_scope_push(genet_graph *g, const char *name)
 {
     size_t n = strlen(g->scope);
-    if (n + strlen(name) + 2 > sizeof g->scope) {
-        genet__fail(&g->poison, "scope %s.%s is longer than %zu characters", g->scope, name, sizeof g->scope);
+    int most = (int)(sizeof g->scope_length / sizeof *g->scope_length);
+    if (n + strlen(name) + 2 > sizeof g->scope || g->depth == most) {
+        genet__fail(&g->poison, "scope %s.%.100s... is longer than %zu characters or deeper than %d", g->scope, name,
+                    sizeof g->scope, most);
         return;
     }
+    g->scope_length[g->depth++] = (short)n;
     snprintf(g->scope + n, sizeof g->scope - n, "%s%s", n ? "." : "", name);
 }
 
 void genet_scope_pop(genet_graph *g)
 {
-    char *dot = strrchr(g->scope, '.');
-    if (dot) *dot = 0; else g->scope[0] = 0;
+    if (g->depth) g->scope[g->scope_length[--g->depth]] = 0;
 }
 
 void genet__graph_no_memory(graph *g)
@@ -118,6 +121,19 @@ void genet__graph_no_memory(graph *g)
     g->failed = true;
     g->code = GENET_ERR_MEMORY;
     snprintf(g->error, sizeof g->error, "out of memory while building the graph");
+}
+
+/* Which tensors they were, unless the words say it already. */
+static void name_inputs(const tensor *y)
+{
+    graph *g = y->graph;
+    int said = 0;
+    for (int k = 0; y->id >= 0 && k < y->n_in && said < 4; k++) {
+        const tensor *x = y->in[k];
+        if (!x || !*x->name || strlen(x->name) > 100 || strstr(g->error, x->name)) continue;
+        size_t n = strlen(g->error);
+        snprintf(g->error + n, sizeof g->error - n, "%s%s %s", said++ ? ", " : "; inputs: ", x->name, SHAPE_TEXT(x));
+    }
 }
 
 bool genet__fail(tensor *y, const char *fmt, ...)
@@ -135,7 +151,18 @@ bool genet__fail(tensor *y, const char *fmt, ...)
     const char *where = g->scope;
     snprintf(g->error, sizeof g->error, "%s%s%.690s%s%.200s", y->id < 0 ? "" : y->op->name, y->id < 0 ? "" : ": ",
              text, *where ? " in " : "", where);
+    name_inputs(y);
     return false;
+}
+
+void genet__fail_where(graph *g, const char *fmt, ...)
+{
+    size_t n = strlen(g->error);
+    if (strstr(g->error, ", for the gradient of ")) return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(g->error + n, sizeof g->error - n, fmt, ap);
+    va_end(ap);
 }
 
 /* --- tensors ------------------------------------------------------------------ */
@@ -180,11 +207,23 @@ static void settle(tensor *y)
     }
 }
 
+/* Both are dense windows: an op that rewrites state asks for that. */
+static bool overlap(const tensor *a, const tensor *b)
+{
+    return a->root == b->root && a->start < b->start + genet__numel(&b->shape) && b->start < a->start + genet__numel(&a->shape);
+}
+
 static bool states_are_states(tensor *y)
 {
     for (int k = 0; k < y->n_in; k++)
-        if (genet__rewrites(y->op, k) && y->in[k] && !genet__op_is(y->in[k]->root, OP_state))
-            return genet__fail(y, "input %d must be state, or a window on it", k);
+        if (genet__rewrites(y->op, k) && y->in[k]) {
+            if (!genet__op_is(y->in[k]->root, OP_state))
+                return genet__fail(y, "input %d must be state, or a window on it", k);
+            for (int j = 0; j < k; j++)
+                if (genet__rewrites(y->op, j) && y->in[j] && overlap(y->in[j], y->in[k]))
+                    return genet__fail(y, "inputs %d and %d are rewritten and share memory of state %s", j, k,
+                                       y->in[k]->root->name);
+        }
     return true;
 }
 
@@ -258,6 +297,10 @@ genet_tensor *genet_tensor_set_name(genet_tensor *t, const char *name)
 {
     graph *g = t->graph;
     if (t->poisoned) return t;
+    if (strlen(name) > 400) {
+        genet__fail(t, "a name has 400 characters at most");
+        return t;
+    }
     char *full = genet__arena_printf(&g->arena, "%s%s%s", g->scope, *g->scope ? "." : "", name);
     if (full) t->name = full; else genet__graph_no_memory(g);
     return t;

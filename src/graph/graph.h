@@ -12,6 +12,7 @@
 #ifndef GENET_GRAPH_GRAPH_H
 #define GENET_GRAPH_GRAPH_H
 #include "base/arena.h"
+#include "base/map.h"
 #include "genet/genet.h"
 
 typedef genet_tensor tensor;
@@ -55,6 +56,7 @@ struct genet_tensor {
     int         side;               /* 0 for the main result, else 1.. */
     int         region;             /* checkpointing region it was made in, from 1 */
     tensor     *clone;              /* its recomputation, when one was made */
+    tensor     *original;           /* of a recomputation: what it stands for, gradients too */
     int         version;            /* of state: how many writes came before */
     const char *name;               /* with its scope; may be "" */
     bool        poisoned;
@@ -158,6 +160,9 @@ struct genet_graph {
     genet_code  code;
     char        error[1000];        /* the first failure */
     char        scope[400];
+    short       scope_length[32];   /* of the scopes around the present one */
+    int         depth;
+    map         state_names;
     int         n_regions;          /* checkpointing regions that have ended */
     int         reading;            /* region of the op whose gradient rule is running, 0: none */
     tensor      poison;             /* what every builder returns after the first failure */
@@ -175,6 +180,8 @@ graph  *genet__graph_of(tensor *const in[], int n);
 /* Poison y and keep this as the graph's failure if it is the first; the
  * message gets "op: " before it and y's scope after it.  Returns false. */
 bool    genet__fail(tensor *y, const char *fmt, ...) GENET_PRINTF(2, 3);
+/* Words after the graph's failure, if it is new: where it came about. */
+void    genet__fail_where(graph *g, const char *fmt, ...) GENET_PRINTF(2, 3);
 /* The graph's failure is that memory ran out. */
 void    genet__graph_no_memory(graph *g);
 /* "[4,64,768]"; out holds 160 bytes. */

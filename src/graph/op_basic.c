@@ -54,7 +54,14 @@ tensor *genet_input(graph *g, const char *name, dtype type, int rank, const int6
 
 tensor *genet_state(graph *g, const char *name, dtype type, int rank, const int64_t *dim)
 {
-    return leaf(g, OP_state, name, type, rank, dim);
+    tensor *t = leaf(g, OP_state, name, type, rank, dim);
+    if (t->poisoned) return t;
+    if (genet__map_get(&g->state_names, t->name)) {
+        genet__fail(t, "there is a state %s already: one tensor for each piece of state", t->name);
+        return &g->poison;
+    }
+    if (!genet__map_set(&g->state_names, t->name, t->id)) genet__graph_no_memory(g);
+    return t;
 }
 
 /* --- constants ------------------------------------------------------------- */

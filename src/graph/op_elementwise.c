@@ -16,9 +16,9 @@
 #define VALUES_                      0
 #define VALUES_ATTR(p, v)            p
 #define VALUES_ATTR2(p, v, q, w)     p, q
-#define DEFAULTS_                    0
-#define DEFAULTS_ATTR(p, v)          v
-#define DEFAULTS_ATTR2(p, v, q, w)   v, w
+#define TRIED_                       0
+#define TRIED_ATTR(p, v)             v
+#define TRIED_ATTR2(p, v, q, w)      v, w
 #define LOCALS_
 #define LOCALS_ATTR(p, v)            const double p_##p = f[0];
 #define LOCALS_ATTR2(p, v, q, w)     const double p_##p = f[0], p_##q = f[1];
@@ -178,13 +178,16 @@ static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
 /* --- probes -------------------------------------------------------------------------- */
 
 /* Intervals become one tuple an input, and a piece of one, with a shape, a
- * probe's input.  The two tiny probes lie on the first and the second pieces. */
-#define I(lo, hi)                       ('f', lo, hi, lo, hi),
-#define I2(lo, hi, lo2, hi2)            ('f', lo, hi, lo2, hi2),
-#define MASK                            ('u', 0, 1, 0, 1),
-#define PIECE_1(type, lo, hi, lo2, hi2) type, lo, hi
-#define PIECE_2(type, lo, hi, lo2, hi2) type, lo2, hi2
-#define WHOLE(type, lo, hi, lo2, hi2)   (type) == 'u' ? 'u' : 'i', (type) == 'u' ? 0 : -9, (type) == 'u' ? 1 : 9
+ * probe's input.  Every piece has a tiny probe, so that gradients are tried on it;
+ * where there are fewer than three the last one stands for the others. */
+#define I(lo, hi)                       ('f', lo, hi, lo, hi, lo, hi),
+#define I2(lo, hi, lo2, hi2)            ('f', lo, hi, lo2, hi2, lo2, hi2),
+#define I3(lo, hi, lo2, hi2, lo3, hi3)  ('f', lo, hi, lo2, hi2, lo3, hi3),
+#define MASK                            ('u', 0, 1, 0, 1, 0, 1),
+#define PIECE_1(type, lo, hi, ...)      type, lo, hi
+#define PIECE_2(type, lo, hi, lo2, hi2, ...) type, lo2, hi2
+#define PIECE_3(type, lo, hi, lo2, hi2, lo3, hi3) type, lo3, hi3
+#define WHOLE(type, ...)                (type) == 'u' ? 'u' : 'i', (type) == 'u' ? 0 : -9, (type) == 'u' ? 1 : 9
 #define ON(piece, interval, ...)        { piece interval, PROBE_RANK(__VA_ARGS__), { __VA_ARGS__ } }
 #define ON_SCALAR(piece, interval)      { piece interval, 0, { 0 } }
 
@@ -196,14 +199,14 @@ static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
     PROBE(false, at, ON(PIECE_1, a, 3, 4)), PROBE(false, at, ON(PIECE_2, a, 7)),                        \
     UNARY_EDGE(at, a, 1), UNARY_EDGE(at, a, 15), UNARY_EDGE(at, a, 16), UNARY_EDGE(at, a, 33),          \
     UNARY_EDGE(at, a, 7, 73), UNARY_EDGE(at, a, 513), UNARY_EDGE(at, a, 0, 3),                          \
-    PROBE(true, at, ON_SCALAR(PIECE_2, a)), PROBE(true, at, ON(WHOLE, a, 37)),
+    PROBE(false, at, ON_SCALAR(PIECE_3, a)), PROBE(true, at, ON(WHOLE, a, 37)),
 
 #define BINARY_EDGE(at, a, b, sa, sb) PROBE(true, at, ON(PIECE_1, a, UNWRAP sa), ON(PIECE_2, b, UNWRAP sb))
 #define BINARY_PROBES(at, a, b, ...)                                                                    \
     PROBE(false, at, ON(PIECE_1, a, 3, 4), ON(PIECE_1, b, 3, 4)),                                       \
     PROBE(false, at, ON(PIECE_2, a, 3, 4), ON(PIECE_2, b, 4)),                                          \
     PROBE(false, at, ON(PIECE_1, a, 3, 1), ON(PIECE_1, b, 2, 1, 4)),                                    \
-    PROBE(false, at, ON_SCALAR(PIECE_2, a), ON(PIECE_2, b, 5)),                                         \
+    PROBE(false, at, ON_SCALAR(PIECE_3, a), ON(PIECE_3, b, 5)),                                         \
     BINARY_EDGE(at, a, b, (1), (1)), BINARY_EDGE(at, a, b, (17), (17)),                                 \
     BINARY_EDGE(at, a, b, (513), (1)), BINARY_EDGE(at, a, b, (511), (511)),                             \
     BINARY_EDGE(at, a, b, (33, 31), (31)), BINARY_EDGE(at, a, b, (31, 1), (31, 17)),                    \
@@ -215,6 +218,7 @@ static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
 #define TERNARY_PROBES(at, a, b, c, ...)                                                                \
     PROBE(false, at, ON(PIECE_1, a, 3, 4), ON(PIECE_1, b, 3, 4), ON(PIECE_1, c, 3, 4)),                 \
     PROBE(false, at, ON(PIECE_2, a, 3, 1), ON(PIECE_2, b, 4), ON_SCALAR(PIECE_2, c)),                   \
+    PROBE(false, at, ON(PIECE_3, a, 4), ON(PIECE_3, b, 1), ON(PIECE_3, c, 4)),                          \
     TERNARY_EDGE(at, a, b, c, (1), (1), (1)), TERNARY_EDGE(at, a, b, c, (17), (17), (17)),              \
     TERNARY_EDGE(at, a, b, c, (33, 31), (31), (33, 1)), TERNARY_EDGE(at, a, b, c, (513), (513), (1)),   \
     TERNARY_EDGE(at, a, b, c, (0, 4), (4), (1)),                                                        \
@@ -239,9 +243,9 @@ static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
     };
 
 #define UNARY(name, sig, value, da, in, attr_, ulp, doc) \
-    LINE(name, #sig, 1, ulp, IS_NONE(#da), UNARY_PROBES, (DEFAULTS_##attr_), in)
+    LINE(name, #sig, 1, ulp, IS_NONE(#da), UNARY_PROBES, (TRIED_##attr_), in)
 #define BINARY(name, sig, value, da, db, in, attr_, ulp, doc) \
-    LINE(name, #sig, 2, ulp, IS_NONE(#da) && IS_NONE(#db), BINARY_PROBES, (DEFAULTS_##attr_), in)
+    LINE(name, #sig, 2, ulp, IS_NONE(#da) && IS_NONE(#db), BINARY_PROBES, (TRIED_##attr_), in)
 #define TERNARY(name, sig, value, da, db, dc, in, attr_, ulp, doc) \
-    LINE(name, #sig, 3, ulp, IS_NONE(#da) && IS_NONE(#db) && IS_NONE(#dc), TERNARY_PROBES, (DEFAULTS_##attr_), in)
+    LINE(name, #sig, 3, ulp, IS_NONE(#da) && IS_NONE(#db) && IS_NONE(#dc), TERNARY_PROBES, (TRIED_##attr_), in)
 #include "genet/elementwise.def"

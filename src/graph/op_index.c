@@ -60,11 +60,15 @@ static bool infer_gather(tensor *y)
     for (int i = 1; i < x->shape.rank; i++) y->shape.dim[lead + i - 1] = x->shape.dim[i];
     return true;
 }
+static bool has_gradient(const tensor *x) { return x->dtype != GENET_I32 && x->dtype != GENET_U8; }
+/* Stored types (bf16, f16) are summed in f32. */
+static tensor *in_float(tensor *g) { return genet__is_float(g->dtype) ? g : genet_cast(g, GENET_F32); }
+
 /* A row picked twice gets both gradients, one never picked gets zeros. */
 static void grad_gather(tensor *y, tensor *g, tensor **d)
 {
     const tensor *x = y->in[0];
-    if (genet__is_float(x->dtype)) d[0] = genet_scatter_add(g, SAVED(y->in[1]), x->shape.dim[0]);
+    if (has_gradient(x)) d[0] = genet_cast(genet_scatter_add(in_float(g), SAVED(y->in[1]), x->shape.dim[0]), x->dtype);
 }
 static void ref_gather(const tensor *y, double *const in[], double *const out[])
 {
@@ -160,7 +164,8 @@ static bool infer_gather_last(tensor *y)
 static void grad_gather_last(tensor *y, tensor *g, tensor **d)
 {
     const tensor *x = y->in[0];
-    if (genet__is_float(x->dtype)) d[0] = genet_scatter_last(g, SAVED(y->in[1]), x->shape.dim[x->shape.rank - 1]);
+    if (!has_gradient(x)) return;
+    d[0] = genet_cast(genet_scatter_last(in_float(g), SAVED(y->in[1]), x->shape.dim[x->shape.rank - 1]), x->dtype);
 }
 static void ref_gather_last(const tensor *y, double *const in[], double *const out[])
 {

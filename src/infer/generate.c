@@ -5,6 +5,7 @@
  * tokens overwrite its keys), one reads a single token.  Both answer with the logits
  * of one row only. */
 #include "infer/generate.h"
+#include <math.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
@@ -210,12 +211,21 @@ static int32_t end_token(const model *m)
     return f ? (int32_t)*(const int64_t *)((const char *)m->config + f->offset) : -1;
 }
 
+static bool all_finite(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 /* The i-th choice depends on seed, i and the logits alone. */
 static bool write_tokens(decoder *d, const tokenizer *t, const generation *g, str *pending, genet_err *err)
 {
     uint32_t stream = genet__rng_stream("sample");
     int32_t end = end_token(d->model);
     for (int64_t i = 0; i < g->n_tokens; i++) {
+        if (!all_finite(d->logits, d->vocab))
+            return genet__err_set(err, GENET_ERR_FORMAT, "the model's answer is not finite: the weights are damaged");
         double draw = genet__rng_uniform((uint64_t)g->sampling.seed, stream, 0, (uint64_t)i);
         int32_t id = genet__sample(d->logits, d->scratch, d->vocab, &g->sampling, draw);
         size_t n;
@@ -236,7 +246,8 @@ bool genet__generate(decoder *d, const tokenizer *t, const generation *g, genet_
     bool ok = genet__tokenizer_encode(t, g->prompt, strlen(g->prompt), &ids, err);
     if (ok && !ids.n) ok = genet__err_set(err, GENET_ERR_USAGE, "the prompt is empty: there is nothing to continue");
     genet__decoder_reset(d);
-    ok = ok && genet__decoder_read(d, ids.at, ids.n, err);
+    int64_t skipped = ids.n > d->window ? ids.n - d->window : 0;      /* what would have been forgotten is not read */
+    ok = ok && genet__decoder_read(d, ids.at + skipped, ids.n - skipped, err);
     if (ok) {
         genet__str_add(&pending, g->prompt);
         if (emit(&pending, g, false)) ok = write_tokens(d, t, g, &pending, err);

@@ -2,7 +2,8 @@
  * size, then one token at a time through caches of keys and values.
  *
  * When the context is full the window slides: the last half of the text in it
- * is read again from position 0, and generation goes on. */
+ * is read again from position 0, and generation goes on.  Of a longer prompt the
+ * last tokens are read, as many as the context holds. */
 #ifndef GENET_INFER_GENERATE_H
 #define GENET_INFER_GENERATE_H
 #include "base/fields.h"

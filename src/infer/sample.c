@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include "infer/generate.h"
 
+/* NaN comes last, so that sorting is safe whatever the logits. */
 static int in_order(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;
-    if (x->logit != y->logit) return x->logit < y->logit ? 1 : -1;
+    bool x_nan = isnan(x->logit), y_nan = isnan(y->logit);
+    if (x_nan != y_nan) return x_nan ? 1 : -1;
+    if (!x_nan && x->logit != y->logit) return x->logit < y->logit ? 1 : -1;
     return (x->id > y->id) - (x->id < y->id);
 }
 

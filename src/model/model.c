@@ -130,7 +130,7 @@ bool genet__model_declare(model *m, genet_err *err)
     if (f->n_input) in.x = genet_input(g, "x", GENET_F32, GENET_DIMS(1, *genet__model_int(m, f->n_input)));
     else in.x = genet_input(g, "x", GENET_I32, GENET_DIMS(1, 1));
     f->forward(&n, m->config, &in);
-    bool ok = !g->failed || genet__err_set(err, g->code, "%s", g->error);
+    bool ok = genet__graph_ok(g, err);
     genet_graph_free(g);
     return ok;
 }

@@ -12,14 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The node that stands for a parameter in this graph, or NULL. */
-static tensor *state_node(const graph *g, const char *name)
-{
-    for (int i = 0; i < g->n; i++)
-        if (genet__op_is(g->node[i], OP_state) && !strcmp(g->node[i]->name, name)) return g->node[i];
-    return NULL;
-}
-
 /* "a, b, c and 7 more" */
 static void add_name(str *names, int *n, const char *name)
 {
@@ -36,11 +28,6 @@ static bool unreached(str *names, int n, genet_err *err)
     return ok;
 }
 
-static bool graph_ok(const graph *g, genet_err *err)
-{
-    return !g->failed || genet__err_set(err, g->code, "%s", g->error);
-}
-
 bool genet__optim_weights(net *n, arena *a, optim_weights *w, genet_err *err)
 {
     const params *p = n->params;
@@ -51,7 +38,7 @@ bool genet__optim_weights(net *n, arena *a, optim_weights *w, genet_err *err)
     int n_missing = 0;
     for (int i = 0; i < p->n; i++) {
         if (p->at[i]->kind != PARAM_WEIGHT || p->at[i]->frozen) continue;
-        tensor *t = state_node(n->graph, p->at[i]->name);
+        tensor *t = genet__params_node(n->graph, p->at[i]->name);
         if (!t) {
             add_name(&missing, &n_missing, p->at[i]->name);
             continue;
@@ -73,9 +60,9 @@ tensor *genet__optim_gradient(net *n, const optim_weights *w, tensor *loss_sum, 
         genet__err_memory(err);
         return NULL;
     }
-    if (!graph_ok(n->graph, err)) return NULL;
+    if (!genet__graph_ok(n->graph, err)) return NULL;
     genet_grad(loss_sum, w->state, w->n, d);
-    if (!graph_ok(n->graph, err)) return NULL;
+    if (!genet__graph_ok(n->graph, err)) return NULL;
     str missing = {0};
     int n_missing = 0;
     for (int i = 0; i < w->n; i++) {
@@ -84,7 +71,7 @@ tensor *genet__optim_gradient(net *n, const optim_weights *w, tensor *loss_sum, 
     }
     if (!unreached(&missing, n_missing, err)) return NULL;
     tensor *flat = genet_concat(d, w->n, 0);
-    if (!graph_ok(n->graph, err)) return NULL;
+    if (!genet__graph_ok(n->graph, err)) return NULL;
     return genet_tensor_set_name(flat, "gradient");
 }
 

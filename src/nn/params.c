@@ -55,12 +55,16 @@ static param *declare(params *p, const tensor *t, const char *name, param_kind k
     return p->at[p->n++] = w;
 }
 
-/* The node that already stands for this name, or NULL. */
-static tensor *node_of(const graph *g, const char *name)
+tensor *genet__params_node(const graph *g, const char *name)
 {
     for (int i = 0; i < g->n; i++)
         if (genet__op_is(g->node[i], OP_state) && !strcmp(g->node[i]->name, name)) return g->node[i];
     return NULL;
+}
+
+bool genet__graph_ok(const graph *g, genet_err *err)
+{
+    return !g->failed || genet__err_set(err, g->code, "%s", g->error);
 }
 
 tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
@@ -72,7 +76,7 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
         genet__fail(&g->poison, "the name %.60s... is longer than %zu characters", name, sizeof full);
         return &g->poison;
     }
-    tensor *t = node_of(g, full);
+    tensor *t = genet__params_node(g, full);
     bool fresh = !t;
     if (fresh) t = genet_state(g, name, type, rank, dim);
     if (t->poisoned) return t;

@@ -64,6 +64,10 @@ void    genet__params_free(params *p);
  * graph.  Another shape or type than before poisons the graph. */
 tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
                              int rank, const int64_t *dim, init how);
+/* The state node of g with this full name, or NULL. */
+tensor *genet__params_node(const graph *g, const char *name);
+/* The first failure of building g, as an error. */
+bool genet__graph_ok(const graph *g, genet_err *err);
 /* Memory for all that has none yet. */
 bool genet__params_place(params *p, genet_err *err);
 /* Initial values for all that has none yet. */

@@ -118,7 +118,6 @@ static bool lower_once(genet_plan *p, graph *from, bool *replaced, genet_err *er
     *replaced = s.replaced;
     genet__free(s.map);
     genet__free(s.need);
-    if (p->graph) genet_graph_free(p->graph);
     p->graph = s.to;
     return ok;
 }
@@ -146,8 +145,25 @@ static bool check_state(const genet_plan *p, genet_err *err)
             if (y->op->flags & OPF_EFFECT && genet__op_is(t->root, OP_state)) writer[t->root->id] = t;
         }
     }
+    for (int i = 0; ok && i < p->n_output; i++) {
+        tensor *x = p->output[i], *w = genet__op_is(x->root, OP_state) ? writer[x->root->id] : NULL;
+        if (w && x->version < w->version)
+            ok = genet__err_set(err, GENET_ERR_GRAPH, "output %d is state %s before %s wrote its new value: take the value that "
+                                "the write returned, or genet_copy before it", i, x->root->name, w->op->name);
+    }
     genet__free(writer);
     return ok;
+}
+
+/* What is read out is dense. */
+static bool dense_outputs(genet_plan *p, genet_tensor *const outputs[], genet_err *err)
+{
+    for (int i = 0; i < p->n_output; i++) {
+        if (genet__is_dense(p->output[i])) continue;
+        p->output[i] = p->lowered[outputs[i]->id] = genet_copy(p->output[i]);
+        if (p->graph->failed) return genet__err_set(err, p->graph->code, "%s", p->graph->error);
+    }
+    return true;
 }
 
 bool genet__plan_lower(genet_plan *p, genet_tensor *const outputs[], int n, genet_err *err)
@@ -177,5 +193,6 @@ bool genet__plan_lower(genet_plan *p, genet_tensor *const outputs[], int n, gene
             TRY(ok);
         }
     }
-    return check_state(p, err);
+    TRY(check_state(p, err));
+    return dense_outputs(p, outputs, err);
 }

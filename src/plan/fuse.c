@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "plan/plan.h"
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,7 +139,6 @@ static bool join(fuser *f, int gi, tensor *y)
         if (written_only || from_register(f, x, gi) || genet__plan_is_const(x)) continue;
         /* a value of this group through a window that is not the whole */
         if (group_of(f, x) == gi || n_read == GROUP_MAX_READ) return false;
-        if (y->op->flags & OPF_EFFECT && x->root == y->root) return false;
         g->read[n_read++] = x;
     }
     g->n_read = n_read;
@@ -161,11 +161,9 @@ static bool place_elementwise(fuser *f, tensor *y, genet_err *err)
     int g = group_new(f, y);
     if (g < 0) return genet__err_memory(err);
     f->of[y->id] = -1;          /* joins what is still empty */
-    if (!join(f, g, y)) {       /* an assignment reading its own state: alone, values first */
-        f->group[g]->member[f->group[g]->n_member++] = y;
-        f->of[y->id] = g;
-    }
-    return true;
+    bool joined = join(f, g, y);
+    assert(joined);
+    return joined;
 }
 
 static bool visit(fuser *f, tensor *y, genet_err *err)

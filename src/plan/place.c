@@ -256,7 +256,11 @@ bool genet__plan_place(genet_plan *p, genet_err *err)
     if (!p->block_of || !p->scratch) return genet__err_memory(err);
     for (int i = 0; i < p->graph->n; i++) p->block_of[i] = -1;
     if (!lives(p)) return genet__err_memory(err);
-    for (int i = 0; i < p->n_block; i++) p->info.naive_bytes += (size_t)aligned(p->block[i].size_bytes);
+    int64_t all = 0;
+    for (int i = 0; i < p->n_block; i++)
+        if (__builtin_add_overflow(all, aligned(p->block[i].size_bytes), &all))
+            return genet__err_set(err, GENET_ERR_MEMORY, "the values of this graph need more than 8 EiB");
+    p->info.naive_bytes = (size_t)all;
     for (int s = 0; s < p->n_step; s++) {
         if (p->launch[s].program) share_in_place(p, s);
         if (p->step[s].head) share_concat(p, s);

@@ -63,6 +63,8 @@ struct genet_plan {
     char         *base;                 /* of the workspace the operands are resolved for */
     bool          resolved;
     bool         *written;              /* by id in source: this input, since the last run */
+    uint64_t      serial;               /* among the plans of its workspace */
+    bool          ran;                  /* since it took the workspace */
     struct genet_workspace *workspace;
     genet_plan_info info;
 };

@@ -7,7 +7,8 @@
 #include "plan/plan.h"
 #include <string.h>
 
-struct genet_workspace { genet_device *device; char *base; size_t size_bytes; };
+/* last: the plan whose values lie there now, by its serial number; 0: nobody's. */
+struct genet_workspace { genet_device *device; char *base; size_t size_bytes; uint64_t next, last; };
 
 /* --- the workspace ---------------------------------------------------------------- */
 
@@ -33,6 +34,7 @@ static bool workspace_reserve(genet_workspace *w, size_t size_bytes, genet_err *
     w->device->release(w->device, w->base, w->size_bytes);
     w->base = base;
     w->size_bytes = size_bytes;
+    w->last = 0;
     return true;
 }
 
@@ -156,9 +158,23 @@ bool genet_plan_attach(genet_plan *p, genet_workspace *w, genet_err *err)
     if (w->device != p->device) return genet__err_set(err, GENET_ERR_USAGE, "workspace and plan are of different devices");
     TRY(workspace_reserve(w, p->info.workspace_bytes, err));
     p->workspace = w;
+    p->serial = ++w->next;
     p->resolved = false;
     return true;
 }
+
+/* From now on the workspace holds p's values: what p wrote before another
+ * plan did so is gone. */
+static void take_workspace(genet_plan *p)
+{
+    if (p->workspace->last == p->serial) return;
+    p->workspace->last = p->serial;
+    p->ran = false;
+    memset(p->written, 0, (size_t)p->n_source * sizeof *p->written);
+}
+
+/* A tensor's name, or what it is. */
+static const char *name_of(const tensor *t) { return *t->name ? t->name : t->op->name; }
 
 /* The lowered tensor for one of the user's; *gone when nothing needs it. */
 static tensor *lowered_of(const genet_plan *p, const genet_tensor *t, bool *gone, genet_err *err)
@@ -188,7 +204,7 @@ static bool moved_size(const genet_plan *p, const tensor *t, size_t size_bytes, 
     size_t want = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype);
     if (!p->workspace) return genet__err_set(err, GENET_ERR_USAGE, "the plan has no workspace: genet_plan_attach one");
     if (size_bytes != want)
-        return genet__err_set(err, GENET_ERR_USAGE, "%s %s holds %zu bytes, not %zu", t->name, SHAPE_TEXT(t), want, size_bytes);
+        return genet__err_set(err, GENET_ERR_USAGE, "%s %s holds %zu bytes, not %zu", name_of(t), SHAPE_TEXT(t), want, size_bytes);
     return true;
 }
 
@@ -199,6 +215,7 @@ bool genet_plan_write(genet_plan *p, genet_tensor *input, const void *from, size
     if (!t) return gone;
     if (!genet__op_is(t, OP_input)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no input", t->name);
     TRY(moved_size(p, t, size_bytes, err));
+    take_workspace(p);
     p->device->write(p->device, address_of(p, t), from, size_bytes);
     p->written[input->id] = true;
     return true;
@@ -209,11 +226,12 @@ bool genet_plan_read(genet_plan *p, genet_tensor *output, void *to, size_t size_
     bool gone, found = false;
     tensor *t = lowered_of(p, output, &gone, err);
     for (int i = 0; t && i < p->n_output; i++) found |= p->output[i] == t;
-    if (gone || (t && !found)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no output of this plan", output->name);
+    if (gone || (t && !found)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no output of this plan", name_of(output));
     if (!t) return false;
     TRY(moved_size(p, t, size_bytes, err));
-    if (!genet__is_dense(t))
-        return genet__err_set(err, GENET_ERR_USAGE, "output %s is a strided view: compile genet_copy of it", t->name);
+    if (!p->ran || p->workspace->last != p->serial)
+        return genet__err_set(err, GENET_ERR_USAGE, "%s is read before the plan ran, or after another plan used its memory",
+                              name_of(output));
     p->device->read(p->device, address_of(p, t), to, size_bytes);
     return true;
 }
@@ -259,9 +277,10 @@ bool genet_plan_run(genet_plan *p, genet_err *err)
 {
     if (!p->workspace) return genet__err_set(err, GENET_ERR_USAGE, "the plan has no workspace: genet_plan_attach one");
     TRY(resolve(p, err));
+    take_workspace(p);
     TRY(inputs_written(p, err));
-    if (p->options.poison) return run_poisoned(p, err);
-    return p->device->run(p->device, p->launch, p->n_step, err);
+    p->ran = p->options.poison ? run_poisoned(p, err) : p->device->run(p->device, p->launch, p->n_step, err);
+    return p->ran;
 }
 
 /* --- describing -------------------------------------------------------------------------------- */

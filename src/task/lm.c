@@ -6,7 +6,6 @@
  * training part, so there is no order to remember: resuming needs the step. */
 #include <stddef.h>
 #include <string.h>
-#include <unistd.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/rng.h"
@@ -23,7 +22,7 @@ typedef struct lm_options {
 
 #define AT(member) offsetof(lm_options, member)
 static const field option_fields[] = {
-    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, 0,
+    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_RENEWABLE,
       "text to learn: files and folders, .gz too; - is standard input (required)" },
     { "tokenizer",    FIELD_STRING, AT(tokenizer),    "char", 0, 0, NULL, 0, "char, or a folder with a tokenizer.json" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "the end of the text, kept for validation" },
@@ -50,20 +49,12 @@ typedef struct lm {
     char        folder[3000];   /* OUT/training */
 } lm;
 
-static bool has_file(const char *folder, const char *name)
-{
-    char *path = genet__path_join(folder, name);
-    bool there = path && genet__file_exists(path);
-    genet__free(path);
-    return there;
-}
-
 /* --- text ------------------------------------------------------------------------ */
 
 /* A run killed in its first moments has not written its tokenizer yet. */
 static const char *tokenizer_folder(const lm *l)
 {
-    if (l->s->train.resume && has_file(l->s->train.out, "tokenizer.json")) return l->s->train.out;
+    if (l->s->train.resume && genet__file_exists_in(l->s->train.out, "tokenizer.json")) return l->s->train.out;
     if (l->o->from && !genet__options_was_given(&l->s->options, "tokenizer")) return l->o->from;
     return strcmp(l->o->tokenizer, "char") ? l->o->tokenizer : NULL;
 }
@@ -71,9 +62,27 @@ static const char *tokenizer_folder(const lm *l)
 /* Nothing but training/corpus.* is written before the run begins. */
 static bool make_corpus(lm *l, text_source *source, const text_scan *scan, genet_err *err)
 {
-    TRY(genet__file_make_dirs(l->folder, err));
     TRY(genet__corpus_make(l->folder, source, scan, l->tokenizer, l->o->val_fraction, err));
     return genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
+}
+
+/* Of a run that is resumed: its hash and checksum (scan: of the text), and ids
+ * that the model has. */
+static bool check_corpus(lm *l, const text_scan *scan, genet_err *err)
+{
+    int32_t ids[1024];
+    const corpus *c = &l->corpus;
+    int vocab = genet__tokenizer_size(l->tokenizer);
+    TRY(genet__corpus_verify(c, scan, err));
+    for (int64_t at = 0, n; at < c->n_tokens; at += n) {
+        n = c->n_tokens - at < 1024 ? c->n_tokens - at : 1024;
+        genet__corpus_read(c, at, n, ids);
+        for (int64_t i = 0; i < n; i++)
+            if (ids[i] < 0 || ids[i] >= vocab)
+                return genet__err_set(err, GENET_ERR_FORMAT, "%s/corpus.bin holds the id %lld, and the tokenizer has %d", l->folder,
+                                      (long long)ids[i], vocab);
+    }
+    return true;
 }
 
 /* One pass over the text tells its hash and its characters. */
@@ -85,7 +94,7 @@ static bool read_text(lm *l, text_source *source, text_scan *scan, genet_err *er
     if (!l->tokenizer) return false;
     if (!l->s->train.resume) return make_corpus(l, source, scan, err);
     TRY(genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err));
-    return genet__corpus_verify(&l->corpus, scan, err);
+    return check_corpus(l, scan, err);
 }
 
 /* Can the text be read again? */
@@ -102,7 +111,13 @@ static bool resume_without_text(lm *l, genet_err *err)
 {
     genet__log(l->s->log, LOG_INFO, "the text is not at hand any more: going on with %s/corpus.bin", l->folder);
     l->tokenizer = genet__tokenizer_load(l->s->train.out, err);
-    return l->tokenizer && genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
+    TRY(l->tokenizer && genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err));
+    text_scan *scan = genet__alloc(sizeof *scan);
+    if (!scan) return genet__err_memory(err);
+    memcpy(scan->hash, l->corpus.source_hash, sizeof scan->hash);       /* the text itself cannot be compared */
+    bool ok = check_corpus(l, scan, err);
+    genet__free(scan);
+    return ok;
 }
 
 /* Tokenizer and corpus: made for a new run, found again for a resumed one. */
@@ -118,7 +133,8 @@ static bool open_text(lm *l, genet_err *err)
     if (!paths) return genet__err_memory(err);
     l->has_corpus = true;
     if (l->s->train.resume && !all_exist(paths, n)) return resume_without_text(l, err);
-    text_source *source = genet__source_open(paths, n, NULL, err);
+    TRY(genet__file_make_dirs(l->folder, err));         /* also for a copy of standard input */
+    text_source *source = genet__source_open(paths, n, l->folder, err);
     text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
     bool ok = source && (scan ? read_text(l, source, scan, err) : genet__err_memory(err));
     genet__free(scan);
@@ -353,21 +369,7 @@ static lm *new_lm(setup *s, genet_err *err)
     return l;
 }
 
-/* A run that failed before it began leaves nothing of its own. */
-static void clean_up(const lm *l)
-{
-    static const char *const made[] = { "corpus.bin", "corpus.json" };
-    if (l->s->train.resume || !l->has_corpus || genet__save_exists(l->s->train.out)) return;
-    for (int i = 0; i < 2; i++) {
-        char *path = genet__path_join(l->folder, made[i]);
-        if (path) unlink(path);
-        genet__free(path);
-    }
-    rmdir(l->folder);           /* when empty */
-    rmdir(l->s->train.out);
-}
-
-/* open, prepare, train; and clean up what a refused run made. */
+/* open, prepare, train. */
 static bool train(setup *s, train_event *last, genet_err *err)
 {
     lm *l = new_lm(s, err);
@@ -375,7 +377,6 @@ static bool train(setup *s, train_event *last, genet_err *err)
     train_job job;
     json_t *settings = NULL;
     bool ok = open_text(l, err) && prepare(l, &job, &settings, err) && genet__train(&job, last, err);
-    if (!ok) clean_up(l);
     json_decref(settings);
     release(l);
     return ok;
@@ -411,7 +412,8 @@ static const char details[] =
     "is kept for validation, and evaluation predicts every token of it but the first once, in blocks that do not overlap.\n"
     "A batch is batch-size blocks that begin anywhere in the rest.  OUT is a folder that transformers opens too.\n"
     "Ctrl-C saves and stops; --out OUT --resume goes on and ends as if nothing had happened.  A resumed run keeps its\n"
-    "settings: only max-steps, eval-, save- and log-steps, keep, save-total-limit and threads may be given anew.\n";
+    "settings: only max-steps, early-stopping-patience, eval-, save- and log-steps, keep, save-total-limit and threads may be\n"
+    "given anew, and data, when it is the same text in another place.\n";
 
 const task genet__task_lm = {
     .name = "lm", .details = details, .help = "a language model: text that continues text", .family = "gpt2",

@@ -9,13 +9,21 @@
 
 /* --- fitting ---------------------------------------------------------------------- */
 
-/* Is name one of the comma-separated words? */
-static bool listed(const char *words, const char *name)
+/* Marks the columns that the comma-separated names tell, without spaces around them. */
+static bool mark_ignored(const char *names, const table *t, bool *ignored, arena *a, genet_err *err)
 {
-    size_t n = strlen(name);
-    for (const char *at = words; at && *at; at += strcspn(at, ","), at += *at == ',')
-        if (strcspn(at, ",") == n && !strncmp(at, name, n)) return true;
-    return false;
+    for (const char *at = names; at && *at; at += *at == ',') {
+        const char *end = at + strcspn(at, ","), *last = end;
+        while (at < last && strchr(" \t", *at)) at++;
+        while (last > at && strchr(" \t", last[-1])) last--;
+        char *name = genet__arena_printf(a, "%.*s", (int)(last - at), at);
+        if (!name) return genet__err_memory(err);
+        int found = *name ? genet__table_find(t, name, err) : -1;
+        if (*name && found < 0) return genet__err_prefix(err, "--ignore: ");
+        if (found >= 0) ignored[found] = true;
+        at = end;
+    }
+    return true;
 }
 
 /* The table goes away; the schema stays. */
@@ -114,10 +122,12 @@ bool genet__schema_fit(schema *s, const table *t, const schema_options *o, const
     if (target < 0) return false;
     s->target = genet__arena_strdup(&s->arena, o->target);
     s->column = ARENA_ARRAY(&s->arena, schema_column, t->n_column + 1);
-    if (!s->target || !s->column) return genet__err_memory(err);
+    bool *ignored = ARENA_ARRAY(&s->arena, bool, t->n_column + 1);
+    if (!s->target || !s->column || !ignored) return genet__err_memory(err);
+    TRY(mark_ignored(o->ignore, t, ignored, &s->arena, err));
     TRY(fit_target(s, t, &t->column[target], o->task, err));
     for (int i = 0; i < t->n_column; i++)
-        if (i != target && !listed(o->ignore, t->column[i].name)) TRY(fit_column(s, &t->column[i], rows, n, err));
+        if (i != target && !ignored[i]) TRY(fit_column(s, &t->column[i], rows, n, err));
     return s->n_input || genet__err_set(err, GENET_ERR_USAGE, "%s has no column to predict %s from", t->path, o->target);
 }
 
@@ -137,6 +147,13 @@ static int find_text(const char *const *value, int n, const char *text)
     return -1;
 }
 
+/* Inputs and targets are f32. */
+static bool too_large(const table *t, const column *c, int64_t r, genet_err *err)
+{
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld, column \"%s\": \"%.60s\" is too large: numbers are kept in 32 bits, "
+                          "up to 3.4e38", t->path, (long long)t->line[r], c->name, c->text[r]);
+}
+
 /* One column of t into the inputs of all rows; x begins as zeros. */
 static bool column_inputs(const schema *s, const schema_column *c, const table *t, const column *from, float *x, genet_err *err)
 {
@@ -146,12 +163,14 @@ static bool column_inputs(const schema *s, const schema_column *c, const table *
                                   from->value[0]);
         for (int64_t r = 0; r < t->n_row; r++) {
             double v = from->type == COLUMN_TEXT || isnan(from->number[r]) ? c->mean : from->number[r];
-            x[r * s->n_input + c->start] = (float)(s->standardize ? (v - c->mean) / c->scale : v);
+            float input = (float)(s->standardize ? (v - c->mean) / c->scale : v);
+            if (!isfinite((float)v) || !isfinite(input)) return too_large(t, from, r, err);
+            x[r * s->n_input + c->start] = input;
         }
         return true;
     }
     for (int64_t r = 0; r < t->n_row; r++) {
-        int k = from->text[r] ? find_text(c->value, c->n_value, from->text[r]) : -1;
+        int k = genet__column_missing(from, r) ? -1 : find_text(c->value, c->n_value, from->text[r]);
         if (k >= 0) x[r * s->n_input + c->start + k] = 1;
     }
     return true;
@@ -176,11 +195,12 @@ static double class_of(const schema *s, const column *c, int64_t r)
 {
     char number[32];
     const char *text = c->text[r];
-    if (text && c->type == COLUMN_NUMBER) {
+    if (genet__column_missing(c, r)) return NAN;
+    if (c->type == COLUMN_NUMBER) {
         genet__format_double(number, c->number[r]);
         text = number;
     }
-    int k = text ? find_text(s->class_name, s->n_class, text) : -1;
+    int k = find_text(s->class_name, s->n_class, text);
     return k < 0 ? NAN : k;
 }
 
@@ -191,8 +211,13 @@ double *genet__schema_targets(const schema *s, const table *t, genet_err *err)
     const column *c = &t->column[at];
     double *y = genet__alloc_array((size_t)t->n_row + 1, sizeof *y);
     if (!y) genet__err_memory(err);
-    for (int64_t r = 0; y && r < t->n_row; r++)
+    for (int64_t r = 0; y && r < t->n_row; r++) {
         y[r] = s->classify ? class_of(s, c, r) : c->type == COLUMN_TEXT ? NAN : c->number[r];
+        if (!isinf((float)y[r])) continue;
+        too_large(t, c, r, err);
+        genet__free(y);
+        return NULL;
+    }
     return y;
 }
 
@@ -251,6 +276,8 @@ static bool read_column(schema *s, const json_t *j, const char *where, genet_err
     TRY(genet__json_string(j, "type", where, &type, NULL, err));
     *c = (schema_column){ .name = genet__arena_strdup(&s->arena, name), .text = !strcmp(type, "text"), .start = (int)s->n_input };
     if (!c->name) return genet__err_memory(err);
+    if (!c->text && strcmp(type, "number"))
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: column %s has type \"%s\", neither text nor number", where, c->name, type);
     if (c->text) {
         TRY(read_texts(s, json_object_get(j, "values"), where, &c->value, &c->n_value, err));
         s->n_input += c->n_value;
@@ -272,8 +299,12 @@ static bool read_all(schema *s, const json_t *j, const char *where, genet_err *e
     TRY(genet__json_int(j, "data_bytes", where, &s->data_bytes, NULL, err));
     TRY(genet__json_int(j, "data_crc32", where, &s->data_crc, NULL, err));
     s->classify = !strcmp(task, "classification");
+    if (!s->classify && strcmp(task, "regression"))
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: task \"%s\" is neither regression nor classification", where, task);
     s->target = genet__arena_strdup(&s->arena, target);
     TRY(read_texts(s, json_object_get(j, "classes"), where, &s->class_name, &s->n_class, err));
+    if (s->classify ? s->n_class < 2 : s->n_class)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s with %d classes", where, task, s->n_class);
     if (!json_is_array(columns)) return genet__err_set(err, GENET_ERR_FORMAT, "%s: no list of columns", where);
     s->column = ARENA_ARRAY(&s->arena, schema_column, json_array_size(columns) + 1);
     if (!s->column || !s->target) return genet__err_memory(err);

@@ -4,7 +4,8 @@
  * A number column is one input; a missing number is the training mean.  A text
  * column is one input a value (1 where the cell says it); a missing or unknown
  * text is all zeros.  Standardised inputs have the training rows' mean taken off
- * and are divided by their (biased) standard deviation. */
+ * and are divided by their (biased) standard deviation.  A number beyond the range
+ * of f32 is an error that names its line and column. */
 #ifndef GENET_TASK_SCHEMA_H
 #define GENET_TASK_SCHEMA_H
 #include "base/json.h"

@@ -26,7 +26,7 @@ static const field option_fields[] = {
     { "task",         FIELD_CHOICE, AT(schema.task),  "auto", 0, 0, "auto|regression|classification", 0,
       "auto: regression for a column of numbers" },
     { "standardize",  FIELD_BOOL,   AT(schema.standardize), "false", 0, 0, NULL, 0, "inputs to mean 0 and deviation 1" },
-    { "ignore",       FIELD_STRING, AT(schema.ignore), NULL, 0, 0, NULL, 0, "columns to leave out: a,b,c" },
+    { "ignore",       FIELD_STRING, AT(schema.ignore), NULL, 0, 0, NULL, 0, "columns to leave out: a,b,c (spaces around a name do not count)" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "rows, drawn at random, kept for validation" },
 };
 static const fields option_table = { "task mlp", option_fields, sizeof option_fields / sizeof *option_fields };
@@ -91,7 +91,7 @@ static bool split_rows(job *j, const column *target, genet_err *err)
     j->rows = genet__alloc_array((size_t)j->table.n_row + 1, sizeof *j->rows);
     if (!j->rows) return genet__err_memory(err);
     for (int64_t r = 0; r < j->table.n_row; r++)
-        if (target->text[r]) j->rows[n++] = r;
+        if (!genet__column_missing(target, r)) j->rows[n++] = r;
     if (n < j->table.n_row)
         genet__log(j->s->log, LOG_INFO, "%lld rows without %s are left out", (long long)(j->table.n_row - n), target->name);
     j->n_val = (int64_t)(j->o->val_fraction * (double)n);
@@ -114,10 +114,7 @@ static bool same_data(const job *j, int64_t size, uint32_t crc, genet_err *err)
 /* A run killed in its first moments has not written table.json yet. */
 static bool has_schema(const job *j)
 {
-    char *path = genet__path_join(j->s->train.out, "table.json");
-    bool there = j->s->train.resume && path && genet__file_exists(path);
-    genet__free(path);
-    return there;
+    return j->s->train.resume && genet__file_exists_in(j->s->train.out, "table.json");
 }
 
 static bool open_schema(job *j, genet_err *err)
@@ -135,10 +132,21 @@ static bool open_schema(job *j, genet_err *err)
     return true;
 }
 
+/* A table.json from outside may know fewer classes than the table has. */
+static bool known_targets(const job *j, genet_err *err)
+{
+    for (int64_t i = 0; i < j->n_train + j->n_val; i++)
+        if (isnan(j->targets[j->rows[i]]))
+            return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld: table.json does not know this value of %s", j->table.path,
+                                  (long long)j->table.line[j->rows[i]], j->schema.target);
+    return true;
+}
+
 /* Read, split, then columns to numbers: statistics come from training rows only. */
 static bool open_table(job *j, genet_err *err)
 {
     if (!j->o->data || !*j->o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data FILE.csv is missing");
+    if (strchr(j->o->data, '\n')) return genet__err_set(err, GENET_ERR_USAGE, "--data takes one table, and several are given");
     if (!j->o->schema.target || !*j->o->schema.target) return genet__err_set(err, GENET_ERR_USAGE, "--target COLUMN is missing");
     TRY(genet__table_read(&j->table, j->o->data, 0, err));
     int target = genet__table_find(&j->table, j->o->schema.target, err);
@@ -146,7 +154,7 @@ static bool open_table(job *j, genet_err *err)
     TRY(open_schema(j, err));
     j->inputs = genet__schema_inputs(&j->schema, &j->table, err);
     j->targets = genet__schema_targets(&j->schema, &j->table, err);
-    return j->inputs && j->targets;
+    return j->inputs && j->targets && known_targets(j, err);
 }
 
 /* --- batches ------------------------------------------------------------------------- */
@@ -349,8 +357,8 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
 
 static const char details[] =
     "The table has a header row; the delimiter is the one of , ; tab that the header holds most often.  A cell is missing when\n"
-    "it is empty or says NA, N/A, NaN, null, None or ?.  A column of numbers is one input, and a missing number is the mean\n"
-    "of the training rows.  A column of text is one input for each of its values, at most 256; a missing or unknown text is\n"
+    "it is empty or says NA, N/A, NaN, nan, null, NULL, None or ?.  A column of numbers is one input, and a missing number is\n"
+    "the mean of the training rows.  A column of text is one input for each of its values, at most 256; a missing or unknown text is\n"
     "zeros in all.  Rows without the target are left out.  Regression is by mean squared error, classification by\n"
     "cross-entropy.  With --batch-size 0 every step takes all training rows.\n";
 

@@ -63,6 +63,19 @@ static const char *answer(const schema *s, const float *y, arena *a)
     return genet__arena_printf(a, "%.7g", (double)y[0]);
 }
 
+static bool finite_row(const float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(y[i])) return false;
+    return true;
+}
+
+static bool not_finite(const table *t, int64_t r, genet_err *err)
+{
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld: the model's answer is not finite: the row's numbers are too large "
+                          "for it, or its weights are damaged", t->path, (long long)t->line[r]);
+}
+
 /* One text a row of t. */
 static bool fill_cells(table_net *n, const schema *s, const table *t, const float *inputs, const char **cell, arena *a,
                        genet_err *err)
@@ -71,8 +84,10 @@ static bool fill_cells(table_net *n, const schema *s, const table *t, const floa
         int64_t rows = t->n_row - at < n->rows ? t->n_row - at : n->rows;
         memcpy(n->in, inputs + at * n->n_input, (size_t)(rows * n->n_input) * sizeof *n->in);
         TRY(genet__table_net_run(n, err));
-        for (int64_t i = 0; i < rows; i++)
+        for (int64_t i = 0; i < rows; i++) {
+            if (!finite_row(n->out + i * n->n_output, n->n_output)) return not_finite(t, at + i, err);
             if (!(cell[at + i] = answer(s, n->out + i * n->n_output, a))) return genet__err_memory(err);
+        }
     }
     return true;
 }
@@ -105,6 +120,15 @@ static bool predict(model *m, const schema *s, const table *t, const char *folde
     return ok;
 }
 
+/* As in training; columns that the model does not read may hold anything. */
+static column_type trained_type(const void *user, const char *name)
+{
+    const schema *s = user;
+    for (int i = 0; i < s->n_column; i++)
+        if (!strcmp(s->column[i].name, name)) return s->column[i].text ? COLUMN_TEXT : COLUMN_NUMBER;
+    return COLUMN_TEXT;
+}
+
 /* Model, schema and table, each with its own errors. */
 bool genet__predict(const char *folder, const char *data, genet_device *d, str *out, genet_err *err)
 {
@@ -114,7 +138,8 @@ bool genet__predict(const char *folder, const char *data, genet_device *d, str *
     bool ok = m;
     if (ok && !m->family->n_input)
         ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no tables", folder, m->family->name);
-    ok = ok && genet__schema_read(&s, folder, err) && genet__table_read(&t, data, 0, err) && predict(m, &s, &t, folder, out, err);
+    ok = ok && genet__schema_read(&s, folder, err) && genet__table_read_as(&t, data, 0, &(table_typing){ trained_type, &s }, err) &&
+         predict(m, &s, &t, folder, out, err);
     genet__table_release(&t);
     genet__schema_release(&s);
     genet__model_free(m);

@@ -79,15 +79,24 @@ static bool settings_match(const setup *s, const json_t *j, const char *where, g
                           family_name, s->task->name, s->family->name);
 }
 
+static bool settle_fresh(setup *s, genet_err *err)
+{
+    const char *out = s->train.out;
+    TRY(genet__save_refuse(out, err));
+    char *training = genet__path_join(out, "training");
+    if (!training) return genet__err_memory(err);
+    s->had_out = genet__file_exists(out);
+    s->had_training = genet__file_exists(training);
+    genet__free(training);
+    return s->fresh = true;
+}
+
 /* After this the options are final. */
 bool genet__setup_settle(setup *s, genet_err *err)
 {
     const char *out = s->train.out;
     if (!out || !*out) return genet__err_set(err, GENET_ERR_USAGE, "--out FOLDER is missing: where the model goes");
-    if (!s->train.resume)
-        return !genet__save_exists(out) ||
-               genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
-                              "one choose another --out", out);
+    if (!s->train.resume) return settle_fresh(s, err);
     json_t *j = genet__save_settings(out, err);
     const char *isa = j ? json_string_value(json_object_get(j, "instruction_set")) : NULL;
     s->began_on = isa ? genet__arena_strdup(&s->arena, isa) : NULL;
@@ -103,6 +112,15 @@ bool genet__setup_check(setup *s, genet_err *err)
     if (s->family->prepare) s->family->prepare(s->config);
     TRY(genet__train_check(&s->train, err));
     return !s->family->check || s->family->check(s->config, err);
+}
+
+bool genet__setup_train(setup *s, train_event *last, genet_err *err)
+{
+    genet_err why = {0};
+    if (s->task->train(s, last, &why)) return true;
+    if (s->fresh && why.code != GENET_ERR_STOPPED) genet__save_undo(s->train.out, !s->had_out, !s->had_training);
+    if (err) *err = why;
+    return false;
 }
 
 /* Another instruction set adds in another order: the same to rounding, not to

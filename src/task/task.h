@@ -19,6 +19,7 @@ typedef struct setup {
     void         *own;              /* the task's options */
     void         *config;           /* the model's, as chosen */
     const char   *began_on;         /* instruction set of the run that is resumed */
+    bool          fresh, had_out, had_training;     /* a new run, and folders that stood before it */
 
     /* given by the caller, after the options are set */
     genet_device    *device;
@@ -48,10 +49,12 @@ extern const task *const genet__tasks[];    /* ended by NULL */
 bool genet__setup_init(setup *s, const char *what, const char *family, genet_err *err);
 void genet__setup_release(setup *s);
 /* After the options were set: with --resume take over the run's settings,
- * without it refuse a folder that holds one. */
+ * without it refuse a folder that holds what would be written. */
 bool genet__setup_settle(setup *s, genet_err *err);
 /* Check what can be checked before any work. */
 bool genet__setup_check(setup *s, genet_err *err);
+/* The task's train; a new run that fails before its first save leaves nothing behind. */
+bool genet__setup_train(setup *s, train_event *last, genet_err *err);
 /* What all jobs share, filled from s; *settings is to be decref'd by the caller. */
 bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, genet_err *err);
 

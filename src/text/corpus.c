@@ -113,7 +113,8 @@ bool genet__corpus_make(const char *folder, text_source *s, const text_scan *sca
                         double val_fraction, genet_err *err)
 {
     corpus c = { .n_chars = scan->n_chars, .n_bytes = scan->n_bytes, .val_fraction = val_fraction };
-    c.n_train_chars = (int64_t)((double)c.n_chars * (1.0 - val_fraction));     /* nanoGPT: data[:int(n*0.9)] */
+    /* nanoGPT: data[:int(n*0.9)]; 1 - 0.9 is just below 0.1 and must not cost a character */
+    c.n_train_chars = (int64_t)((double)c.n_chars * (1.0 - val_fraction) * (1 + 1e-14));
     c.vocab_size = genet__tokenizer_size(t);
     c.element_bytes = c.vocab_size <= 65536 ? 2 : 4;
     memcpy(c.source_hash, scan->hash, sizeof c.source_hash);
@@ -129,14 +130,6 @@ bool genet__corpus_make(const char *folder, text_source *s, const text_scan *sca
 }
 
 /* --- opening ---------------------------------------------------------------- */
-
-bool genet__corpus_exists(const char *folder)
-{
-    char *path = genet__path_join(folder, "corpus.json");
-    bool there = path && genet__file_exists(path);
-    genet__free(path);
-    return there;
-}
 
 /* Only its length is checked: it is compared, never computed with. */
 static bool read_hash(const json_t *j, const char *key, const char *where, char out[HASH_HEX], genet_err *err)

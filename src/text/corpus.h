@@ -22,7 +22,6 @@ typedef struct corpus {
 /* Tokenize s (scanned as `scan`) with t into folder, which exists. */
 bool genet__corpus_make(const char *folder, text_source *s, const text_scan *scan, const tokenizer *t,
                         double val_fraction, genet_err *err);
-bool genet__corpus_exists(const char *folder);
 /* t: the tokenizer it must have been made with. */
 bool genet__corpus_open(corpus *c, const char *folder, const tokenizer *t, genet_err *err);
 /* Tokenized text that lives no longer than c (genet eval): all of it is

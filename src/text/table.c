@@ -136,11 +136,13 @@ static bool check_text(const char *text, size_t n, const char *where, genet_err 
 
 static bool is_missing(const char *s)
 {
-    static const char *const words[] = { "", "NA", "N/A", "NaN", "nan", "null", "NULL", "None" };
+    static const char *const words[] = { "", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?" };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(s, words[i])) return true;
     return false;
 }
+
+bool genet__column_missing(const column *c, int64_t r) { return c->number ? isnan(c->number[r]) : c->code[r] < 0; }
 
 static int by_text(const void *a, const void *b)
 {
@@ -167,8 +169,14 @@ static bool make_codes(table *t, column *c, genet_err *err)
     return true;
 }
 
-/* Reads the numbers, and decides whether the column is one of numbers. */
-static bool type_column(table *t, column *c, genet_err *err)
+static bool no_number(const table *t, const column *c, int64_t r, const char *why, genet_err *err)
+{
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %" PRId64 ", column \"%s\": \"%.60s\" is not a number, %s",
+                          t->path, t->line[r], c->name, c->text[r], why);
+}
+
+/* Reads the numbers, and decides whether the column is one of numbers where nobody did. */
+static bool type_column(table *t, column *c, column_type want, genet_err *err)
 {
     int64_t n_number = 0, first_text = -1;
     c->number = ARENA_ARRAY(&t->arena, double, t->n_row);
@@ -180,13 +188,11 @@ static bool type_column(table *t, column *c, genet_err *err)
         n_number += number;
         if (!missing && !number && first_text < 0) first_text = r;
     }
-    c->type = first_text < 0 ? COLUMN_NUMBER : COLUMN_TEXT;
-    if (c->type == COLUMN_NUMBER) return true;
-    if (2 * n_number > t->n_row - c->n_missing)
-        return genet__err_set(err, GENET_ERR_FORMAT,
-                              "%s: line %" PRId64 ", column \"%s\": \"%.60s\" is not a number, but most of the column "
-                              "is; correct it, or leave the cell empty", t->path, t->line[first_text], c->name,
-                              c->text[first_text]);
+    c->type = want != COLUMN_GUESS ? want : first_text < 0 ? COLUMN_NUMBER : COLUMN_TEXT;
+    if (c->type == COLUMN_NUMBER)
+        return first_text < 0 || no_number(t, c, first_text, "and this column must hold numbers", err);
+    if (want == COLUMN_GUESS && 2 * n_number > t->n_row - c->n_missing)
+        return no_number(t, c, first_text, "but most of the column is; correct it, or leave the cell empty", err);
     c->number = NULL;
     return make_codes(t, c, err);
 }
@@ -244,7 +250,7 @@ static bool take_rows(table *t, parser *p, genet_err *err)
 }
 
 /* From row after row to column after column; cells themselves stay where they are. */
-static bool make_columns(table *t, const char *const *cell, genet_err *err)
+static bool make_columns(table *t, const char *const *cell, const table_typing *as, genet_err *err)
 {
     map seen = { 0 };
     bool named = name_columns(t, cell, &seen, err);
@@ -255,12 +261,13 @@ static bool make_columns(table *t, const char *const *cell, genet_err *err)
         c->text = ARENA_ARRAY(&t->arena, const char *, t->n_row);
         if (!c->text) return genet__err_memory(err);
         for (int64_t r = 0; r < t->n_row; r++) c->text[r] = cell[(r + 1) * t->n_column + i];
-        TRY(type_column(t, c, err));
+        TRY(type_column(t, c, as ? as->of(as->user, c->name) : COLUMN_GUESS, err));
     }
     return true;
 }
 
-bool genet__table_parse(table *t, const char *text, size_t n, const char *where, char delimiter, genet_err *err)
+bool genet__table_parse_as(table *t, const char *text, size_t n, const char *where, char delimiter, const table_typing *as,
+                           genet_err *err)
 {
     *t = (table){ 0 };
     if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) text += 3, n -= 3;
@@ -269,20 +276,30 @@ bool genet__table_parse(table *t, const char *text, size_t n, const char *where,
     t->delimiter = delimiter ? delimiter : guess_delimiter(text, text + n);
     parser p = { .at = text, .end = text + n, .where = where, .to = room, .delimiter = t->delimiter, .line = 1 };
     bool ok = (t->path && room) || genet__err_memory(err);
-    ok = ok && check_text(text, n, where, err) && take_rows(t, &p, err) && make_columns(t, p.cell, err);
+    ok = ok && check_text(text, n, where, err) && take_rows(t, &p, err) && make_columns(t, p.cell, as, err);
     genet__free(p.cell);
     if (!ok) genet__table_release(t);
     return ok;
 }
 
-bool genet__table_read(table *t, const char *path, char delimiter, genet_err *err)
+bool genet__table_parse(table *t, const char *text, size_t n, const char *where, char delimiter, genet_err *err)
+{
+    return genet__table_parse_as(t, text, n, where, delimiter, NULL, err);
+}
+
+bool genet__table_read_as(table *t, const char *path, char delimiter, const table_typing *as, genet_err *err)
 {
     mapped file;
     *t = (table){ 0 };
     TRY(genet__file_map(&file, path, err));
-    bool ok = genet__table_parse(t, (const char *)file.at, file.size_bytes, path, delimiter, err);
+    bool ok = genet__table_parse_as(t, (const char *)file.at, file.size_bytes, path, delimiter, as, err);
     genet__file_unmap(&file);
     return ok;
+}
+
+bool genet__table_read(table *t, const char *path, char delimiter, genet_err *err)
+{
+    return genet__table_read_as(t, path, delimiter, NULL, err);
 }
 
 void genet__table_release(table *t)

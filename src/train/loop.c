@@ -24,6 +24,7 @@ typedef struct loop {
     metrics     metrics;
     train_event event;
     int64_t     max_steps, saved_step;      /* saved_step: of the newest save, -1 */
+    bool        bad_score;                  /* the latest evaluation was not finite */
     double      started_s, untimed_s;       /* since the last speed: begin, and time not spent on steps */
     int64_t     started_step;
     double      run_started_s, time_before_s;
@@ -121,7 +122,7 @@ static bool resume(loop *l, genet_err *err)
 {
     const char *folder = l->o->out;
     int64_t newest;
-    TRY(genet__save_newest(folder, &newest, l->job->log, err));
+    TRY(genet__save_newest(folder, &newest, l->job->log, err));     /* refuses when saves were lost */
     if (newest < 0) {
         genet__log(l->job->log, LOG_INFO, "no complete save in %s: beginning at step 0", folder);
         return true;
@@ -140,6 +141,8 @@ static bool begin(loop *l, genet_err *err)
     train_cost cost;
     TRY(genet__train_check(l->o, err));
     if (l->max_steps < 1) return genet__err_set(err, GENET_ERR_USAGE, "--epochs needs training data: with --batches give --max-steps");
+    if (l->o->early_stopping_patience && !job->evaluate)
+        return genet__err_set(err, GENET_ERR_USAGE, "--early-stopping-patience needs validation data: there is none to stop by");
     TRY(genet__step_build(&l->step, job, job->batch_rows, l->o->gradient_accumulation_steps, err));
     cost_of(job, &l->step, &cost);
     TRY(check_memory(job, &cost, err));
@@ -160,6 +163,25 @@ static bool begin(loop *l, genet_err *err)
 }
 
 /* --- one step and what follows it -------------------------------------------------------- */
+
+/* Weights are not to be trusted from the first step or score that is not
+ * finite to the next that is: nothing is saved in between, so the good saves stay. */
+static bool is_bad(const loop *l) { return l->at.bad_steps > 0 || l->bad_score; }
+
+/* The run ends here; a resumed run keeps its learning rate, so a lower one is a new run. */
+static bool not_finite(const loop *l, genet_err *err)
+{
+    char what[80] = "the validation loss was not finite";
+    if (l->at.bad_steps)
+        snprintf(what, sizeof what, "loss or gradient were not finite for %lld step%s in a row", (long long)l->at.bad_steps,
+                 l->at.bad_steps > 1 ? "s" : "");
+    if (l->saved_step < 0)
+        return genet__err_set(err, GENET_ERR_GRAPH, "%s, up to step %lld, and nothing was saved yet; a lower --learning-rate may "
+                              "help", what, (long long)l->at.step);
+    return genet__err_set(err, GENET_ERR_GRAPH, "%s, up to step %lld; the last good save is %s/training/step-%lld.  A new run in "
+                          "another folder with a lower --learning-rate may help", what, (long long)l->at.step, l->o->out,
+                          (long long)l->saved_step);
+}
 
 /* One update, or none when it was not finite; the position in the data goes on
  * in any case. */
@@ -182,13 +204,7 @@ static bool one_step(loop *l, genet_err *err)
     l->at.bad_steps++;
     genet__log(job->log, LOG_WARN, "step %lld: loss %g, gradient norm %g: not finite, so nothing was changed",
                (long long)l->at.step, (double)r.loss, (double)r.grad_norm);
-    if (l->at.bad_steps < MAX_BAD_STEPS) return true;
-    if (l->saved_step < 0)
-        return genet__err_set(err, GENET_ERR_GRAPH, "loss or gradient were not finite for %d steps in a row, up to step %lld, "
-                              "and nothing was saved yet; a lower --learning-rate may help", MAX_BAD_STEPS, (long long)l->at.step);
-    return genet__err_set(err, GENET_ERR_GRAPH, "loss or gradient were not finite for %d steps in a row, up to step %lld; "
-                          "the last good save is %s/training/step-%lld.  A lower --learning-rate may help",
-                          MAX_BAD_STEPS, (long long)l->at.step, l->o->out, (long long)l->saved_step);
+    return l->at.bad_steps < MAX_BAD_STEPS || not_finite(l, err);
 }
 
 /* Early stopping: so many evaluations in a row without a better one. */
@@ -197,12 +213,14 @@ static bool patience_over(const loop *l)
     return l->o->early_stopping_patience > 0 && l->at.evals_since_best >= l->o->early_stopping_patience;
 }
 
-/* *better: the best so far; *enough: patience is over. */
+/* *better: the best so far; *enough: patience is over.  Nothing is best beside
+ * steps that were not finite. */
 static bool evaluate(loop *l, bool *better, bool *enough, genet_err *err)
 {
     double began = genet__now_s();
     TRY(l->job->evaluate(l->job->user, &l->at.score, err));
-    *better = l->at.score.loss < l->at.best_loss;
+    l->bad_score = !isfinite(l->at.score.loss);
+    *better = !is_bad(l) && l->at.score.loss < l->at.best_loss;
     l->at.evals_since_best = *better ? 0 : l->at.evals_since_best + 1;
     if (*better) {
         l->at.best_loss = l->at.score.loss;
@@ -245,38 +263,58 @@ static bool save(loop *l, genet_err *err)
 /* 0 steps: never. */
 static bool every(int64_t steps, int64_t step) { return steps > 0 && step % steps == 0; }
 
-/* After a step: evaluation, log line, save.  *done: this was the last one. */
+/* After a step: evaluation, log line, save.  *done: this was the last one.  A
+ * stop changes nothing but that: an evaluation that is due is made, for the
+ * resumed run begins after it, and no line is written that was not due. */
 static bool after_step(loop *l, bool *done, genet_err *err)
 {
     const train_options *o = l->o;
     int64_t step = l->at.step;
     bool better = false, enough = false, stopping = l->job->stop && *l->job->stop;
     bool last = step >= l->max_steps;
-    bool score = l->job->evaluate && (last || every(o->eval_steps, step)) && !(stopping && !last);
+    bool score = l->job->evaluate && (last || every(o->eval_steps, step));
     if (score) TRY(evaluate(l, &better, &enough, err));
     *done = last || enough || stopping;
-    l->event.logged = step == 1 || every(o->log_steps, step) || score || *done;
+    l->event.logged = step == 1 || every(o->log_steps, step) || score || last;
     if (l->event.logged) measure(l);
     tell(l, TRAIN_STEP);
     if (l->event.logged) TRY(genet__metrics_add(&l->metrics, &l->event, score, err));
     if (score) tell(l, TRAIN_EVAL);
-    if (every(o->save_steps, step) || better || *done) TRY(save(l, err));
-    return true;
+    if (is_bad(l)) return !(last || enough) || not_finite(l, err);
+    return !(every(o->save_steps, step) || better || *done) || save(l, err);
+}
+
+/* With what would make it go on. */
+static void tell_ended(const loop *l)
+{
+    const char *more = l->o->epochs > 0 ? "with --epochs it cannot go on" : "a larger --max-steps goes on";
+    if (l->at.step < l->max_steps)
+        more = "early stopping ended it: a larger --early-stopping-patience, or 0, goes on";
+    genet__log(l->job->log, LOG_INFO, "the run has ended already, at step %lld of %lld; %s", (long long)l->at.step,
+               (long long)l->max_steps, more);
+}
+
+/* Stopped on request: where it goes on from. */
+static bool stopped(const loop *l, genet_err *err)
+{
+    if (l->saved_step == l->at.step)
+        return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld and saved: resuming goes on from there",
+                              (long long)l->at.step, (long long)l->max_steps);
+    return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld, which was not finite and is not saved: resuming "
+                          "goes on from step %lld", (long long)l->at.step, (long long)l->max_steps,
+                          (long long)(l->saved_step < 0 ? 0 : l->saved_step));
 }
 
 static bool run(loop *l, genet_err *err)
 {
     bool done = l->at.step >= l->max_steps || patience_over(l);
-    if (done) genet__log(l->job->log, LOG_INFO, "the run has ended already, at step %lld of %lld; a larger --max-steps goes "
-                         "on", (long long)l->at.step, (long long)l->max_steps);
+    if (done) tell_ended(l);
     while (!done) {
         TRY(one_step(l, err));
         TRY(after_step(l, &done, err));
     }
-    if (l->job->stop && *l->job->stop && l->at.step < l->max_steps)
-        return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld and saved: resuming goes on from there",
-                              (long long)l->at.step, (long long)l->max_steps);
-    return true;
+    bool asked = l->job->stop && *l->job->stop;
+    return !asked || l->at.step >= l->max_steps || patience_over(l) || stopped(l, err);
 }
 
 /* begin, run, and let go of everything in either case. */

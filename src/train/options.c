@@ -14,7 +14,7 @@ static const field table[] = {
     { "resume",        FIELD_BOOL,   AT(resume),        "false", 0, 0, NULL, RENEW, "go on from the last complete save in --out" },
     { "max_steps",     FIELD_INT,    AT(max_steps),     "2000", 1, 1e12, NULL, RENEW, "updates to make" },
     { "epochs",        FIELD_INT,    AT(epochs),        "0", 0, 1e9, NULL, 0, "passes over the training data, in place of max-steps" },
-    { "early_stopping_patience", FIELD_INT, AT(early_stopping_patience), "0", 0, 1e9, NULL, 0,
+    { "early_stopping_patience", FIELD_INT, AT(early_stopping_patience), "0", 0, 1e9, NULL, RENEW,
       "stop after so many evaluations without a better one; 0: never" },
     { "batch_size",    FIELD_INT,    AT(batch_size),    "12", 0, 1 << 24, NULL, 0, "rows in a (micro-)batch" },
     { "gradient_accumulation_steps", FIELD_INT, AT(gradient_accumulation_steps), "1", 1, 1 << 20, NULL, 0,
@@ -62,5 +62,10 @@ bool genet__train_check(const train_options *o, genet_err *err)
     if (strcmp(o->lr_schedule, "constant") && o->min_lr > o->learning_rate)
         return genet__err_set(err, GENET_ERR_USAGE, "min_lr %g is above learning_rate %g: the learning rate would rise; "
                               "give --min-lr too", o->min_lr, o->learning_rate);
+    if (o->early_stopping_patience && !o->eval_steps)
+        return genet__err_set(err, GENET_ERR_USAGE, "--early-stopping-patience counts evaluations, and --eval-steps 0 makes none "
+                              "before the end");
+    if (o->optim.nesterov && !(o->optim.momentum > 0))
+        return genet__err_set(err, GENET_ERR_USAGE, "--nesterov needs --momentum above 0");
     return true;
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <unistd.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -24,6 +25,11 @@
 static const char weights_file[] = "model.safetensors", optimiser_file[] = "optimizer.safetensors",
                   state_file[] = "state.json", settings_file[] = "settings.json", manifest_file[] = "manifest.json";
 static const char *const saved_files[] = { weights_file, optimiser_file, state_file, settings_file };
+/* All that a run writes into its folder beside saves. */
+static const char *const made_files[] = {
+    "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json", "README.md",
+    "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json", NULL
+};
 enum { N_SAVED = sizeof saved_files / sizeof *saved_files, PATH_BYTES = 4096, JSON_BYTES = 1 << 24 };
 
 /* --- paths ----------------------------------------------------------------------- */
@@ -49,9 +55,8 @@ static bool step_path(path *p, const char *folder, int64_t step, const char *tai
 bool genet__save_exists(const char *folder)
 {
     static const char *const marks[] = { "training/settings.json", "config.json", "model.safetensors", "tokenizer.json" };
-    path p;
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-        if (path_set(&p, NULL, "%s/%s", folder, marks[i]) && genet__file_exists(p.at)) return true;
+        if (genet__file_exists_in(folder, marks[i])) return true;
     return false;
 }
 
@@ -121,6 +126,45 @@ static bool drop_save(const char *folder, int64_t step, genet_err *err)
     return genet__file_remove_tree(to.at, err);
 }
 
+/* --- a fresh folder ---------------------------------------------------------------- */
+
+/* A run is told by its settings or saves; the rest is what tasks write. */
+bool genet__save_refuse(const char *folder, genet_err *err)
+{
+    path p;
+    int64_t *steps = NULL;
+    int n = 0;
+    TRY(path_set(&p, err, "%s/training/%s", folder, settings_file) && list_steps(folder, &steps, &n, err));
+    genet__free(steps);
+    if (n || genet__file_exists(p.at))
+        return genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
+                              "one choose another --out", folder);
+    for (const char *const *name = made_files; *name; name++) {
+        TRY(path_set(&p, err, "%s/%s", folder, *name));
+        if (genet__file_exists(p.at))
+            return genet__err_set(err, GENET_ERR_USAGE, "%s is there already, and training would write over it: choose another "
+                                  "--out, or move it away", p.at);
+    }
+    return true;
+}
+
+/* Under the lock: where another run is at work, nothing is touched. */
+void genet__save_undo(const char *folder, bool made_folder, bool made_training)
+{
+    path p, training;
+    int64_t *steps = NULL;
+    int n = 0, lock = -1;
+    genet_err ignored;
+    if (!path_set(&training, NULL, "%s/training", folder) || !lock_folder(training.at, &lock, &ignored)) n = 1;
+    else if (!list_steps(folder, &steps, &n, &ignored)) n = 1;
+    genet__free(steps);
+    for (const char *const *name = made_files; !n && *name; name++)
+        if (path_set(&p, NULL, "%s/%s", folder, *name)) unlink(p.at);
+    if (!n && made_training) rmdir(training.at);        /* when empty */
+    if (!n && made_folder) rmdir(folder);
+    if (lock >= 0) close(lock);
+}
+
 /* --- is a save whole? ---------------------------------------------------------------- */
 
 /* Size and checksum of one file of a save against its entry. */
@@ -171,8 +215,8 @@ static bool clear_leftovers(const char *folder, genet_err *err)
     return ok;
 }
 
-/* The newest step that is whole; with clear, those that are not are removed. */
-static bool newest(const char *folder, bool clear, int64_t *step, const log_sink *log, genet_err *err)
+/* The newest step that is whole. */
+static bool newest(const char *folder, int64_t *step, const log_sink *log, genet_err *err)
 {
     int64_t *steps;
     int n;
@@ -184,22 +228,38 @@ static bool newest(const char *folder, bool clear, int64_t *step, const log_sink
         ok = step_path(&p, folder, steps[i], "", err);
         if (!ok) break;
         if (is_whole(p.at, &why)) *step = steps[i];
-        else {
-            genet__log(log, LOG_WARN, "%s is not complete (%s); going back to the save before it", p.at, why.text);
-            ok = !clear || drop_save(folder, steps[i], err);
-        }
+        else genet__log(log, LOG_WARN, "%s is not complete (%s); going back to the save before it", p.at, why.text);
     }
     genet__free(steps);
     return ok;
 }
 
-bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, genet_err *err)
+/* Saves after `step` are not whole: they go. */
+static bool drop_damaged(const char *folder, int64_t step, genet_err *err)
 {
-    TRY(clear_leftovers(folder, err));
-    return newest(folder, true, step, log, err);
+    int64_t *steps;
+    int n;
+    bool ok = list_steps(folder, &steps, &n, err);
+    for (int i = 0; ok && i < n && steps[i] > step; i++) ok = drop_save(folder, steps[i], err);
+    genet__free(steps);
+    return ok;
 }
 
-bool genet__save_last(const char *folder, int64_t *step, genet_err *err) { return newest(folder, false, step, NULL, err); }
+/* Weights on top tell that a save was whole once: starting over would write over
+ * the model. */
+bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, genet_err *err)
+{
+    path top;
+    TRY(newest(folder, step, log, err));
+    TRY(path_set(&top, err, "%s/%s", folder, weights_file));
+    if (*step < 0 && genet__file_exists(top.at))
+        return genet__err_set(err, GENET_ERR_FORMAT, "every save in %s/training is damaged or gone, so training cannot go on; "
+                              "%s is untouched.  Put a save back, or begin a new run with another --out", folder, top.at);
+    TRY(clear_leftovers(folder, err));
+    return drop_damaged(folder, *step, err);
+}
+
+bool genet__save_last(const char *folder, int64_t *step, genet_err *err) { return newest(folder, step, NULL, err); }
 
 /* Those of the latest start come first: what was renewed then holds. */
 json_t *genet__save_settings(const char *folder, genet_err *err)
@@ -208,7 +268,7 @@ json_t *genet__save_settings(const char *folder, genet_err *err)
     int64_t step;
     if (!path_set(&p, err, "%s/training/%s", folder, settings_file)) return NULL;
     if (genet__file_exists(p.at)) return genet__json_read(p.at, JSON_BYTES, err);
-    if (!newest(folder, false, &step, NULL, err)) return NULL;
+    if (!newest(folder, &step, NULL, err)) return NULL;
     if (step >= 0 && step_path(&p, folder, step, "/settings.json", err)) return genet__json_read(p.at, JSON_BYTES, err);
     genet__err_set(err, GENET_ERR_USAGE, "there is no run in %s to resume: it has no training/settings.json", folder);
     return NULL;

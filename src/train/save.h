@@ -15,6 +15,11 @@ typedef struct save_state {
 
 /* Does the folder hold a run, or a finished model? */
 bool genet__save_exists(const char *folder);
+/* A fresh run: fails, naming it, when the folder holds anything that would be written. */
+bool genet__save_refuse(const char *folder, genet_err *err);
+/* After a fresh run (genet__save_refuse passed) that saved nothing: remove its
+ * files, and the folders that it made, when empty. */
+void genet__save_undo(const char *folder, bool made_folder, bool made_training);
 /* Settings of the run: those of its latest start, else of its newest complete
  * save (new reference).  Fails when there is no run. */
 json_t *genet__save_settings(const char *folder, genet_err *err);
@@ -27,7 +32,8 @@ bool genet__save_last(const char *folder, int64_t *step, genet_err *err);
 bool genet__save_begin(const train_job *job, int *lock, genet_err *err);
 /* Write training/step-N, renew the weights on top, drop saves over the limit. */
 bool genet__save_write(const train_job *job, const save_state *s, genet_err *err);
-/* The same, and clears what a killed run left behind. */
+/* The same, and clears what a killed run left behind.  Fails when saves were
+ * there once (weights stand on top) and none is whole now. */
 bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, genet_err *err);
 /* Params (placed) and state of that save. */
 bool genet__save_read(const train_job *job, int64_t step, save_state *s, genet_err *err);

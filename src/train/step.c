@@ -7,12 +7,6 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* The first failure of building, as an error. */
-static bool graph_ok(const graph *g, genet_err *err)
-{
-    return !g->failed || genet__err_set(err, g->code, "%s", g->error);
-}
-
 static bool scalar(const tensor *t, const char *what, genet_err *err)
 {
     return t->shape.rank == 0 ||
@@ -58,7 +52,7 @@ bool genet__step_build(train_step *s, const train_job *job, int64_t rows, int64_
     n.rng = s->rng = genet_input(s->graph, "rng", GENET_I32, GENET_DIMS(4));
     tensor *loss_sum, *count;
     TRY(job->build(job->user, &n, rows, &loss_sum, &count, err));
-    TRY(graph_ok(s->graph, err));
+    TRY(genet__graph_ok(s->graph, err));
     TRY(scalar(loss_sum, "loss", err) && scalar(count, "count", err));
     TRY(genet__optim_weights(&n, &s->arena, &s->weights, err));
     if (!(s->gradient = genet__optim_gradient(&n, &s->weights, loss_sum, err))) return false;

@@ -20,6 +20,7 @@ expect 2 'needs a value' "$GENET" train gpt2 --out
 expect 2 '--out FOLDER is missing' "$GENET" train gpt2 --data "$text"
 expect 2 '--data is missing' "$GENET" train gpt2 --out "$run"
 GENET_ISA=plain expect 0 'plain' "$GENET" --version
+GENET_ISA=foo expect 1 '^genet: .*foo' "$GENET" --version
 
 # --- impossible ranges and combinations
 for bad in "--batch-size -3" "--dropout 1" "--learning-rate abc" "--lr-schedule cosin" "--n-layer 0" "--max-steps 0" \

@@ -30,7 +30,7 @@ for turn in 1 2 3; do
         begin "$out" --resume & pid=$!
         sleep "0.$((n * turn + 2))"; kill -9 $pid 2> /dev/null; wait $pid 2> /dev/null
     done
-    if [ -e "$out/training/settings.json" ]; then train "$out" --resume; else train "$out"; fi
+    if [ -e "$out/training/settings.json" ]; then train "$out" --resume; else rm -rf "$out"; train "$out"; fi
     compare "$out" "killed"
 done
 
@@ -47,6 +47,27 @@ for signal in TERM INT; do
     grep -q -- "--out $out --resume" "$work/words" || fail "SIG$signal: not said how to go on"
     [ -s "$out/model.safetensors" ] || fail "SIG$signal: no weights on top"
 done
+
+# a stop in a step with an evaluation loses nothing: the same lines, bits and best step
+options="$options --eval-steps 1"
+train "$work/whole1" --max-steps 200
+begin "$work/stopped1" --max-steps 200 & pid=$!
+for i in $(seq 200); do [ -s "$work/stopped1/training/metrics.jsonl" ] && break; sleep 0.02; done
+kill -INT $pid; wait $pid 2> /dev/null
+train "$work/stopped1" --max-steps 200 --resume
+same "$work/whole1/model.safetensors" "$work/stopped1/model.safetensors"
+for run in whole1 stopped1; do sed 's/"[a-z]*_per_s".*//' "$work/$run/training/metrics.jsonl" > "$work/$run.lines"; done
+same "$work/whole1.lines" "$work/stopped1.lines"
+
+# what stands in the folder is named and stays; the same text may have moved
+mkdir "$work/mine"; echo mine > "$work/mine/README.md"
+expect 2 'mine/README.md is there already' "$GENET" train gpt2 --data "$text" --out "$work/mine" $tiny
+[ "$(cat "$work/mine/README.md")" = mine ] && [ ! -e "$work/mine/training" ] || fail "a refused run wrote something"
+expect 2 'too short' "$GENET" train gpt2 --data "$work/mine/README.md" --out "$work/none" $tiny
+[ ! -e "$work/none" ] || fail "a failed start left its folder"
+cp "$text" "$work/moved.txt"
+expect 0 'has ended already' "$GENET" train gpt2 --data "$work/moved.txt" --out "$work/whole1" --resume
+expect 2 'needs validation data' "$GENET" train gpt2 --data "$text" --out "$work/none" $tiny --val-fraction 0 --early-stopping-patience 2
 
 # --max-steps given anew goes on: 60 = 40 and 20 more, but for the schedule
 options="$options --lr-schedule constant"

@@ -31,7 +31,7 @@ expect 0 '^3,"a ""note""",4,red,1[0-9.]*$' "$GENET" predict shop --data other.cs
 printf 'size,colour\n1,red\n' > less.csv
 expect 2 'weight, kg' "$GENET" predict shop --data less.csv
 printf 'size,colour,"weight, kg"\nbig,red,1\n' > wrong.csv
-expect 1 'size must hold numbers, and has "big"' "$GENET" predict shop --data wrong.csv
+expect 1 'wrong.csv: line 2, column "size": "big" is not a number' "$GENET" predict shop --data wrong.csv
 
 # --- classification, by text and by number
 awk 'BEGIN { print "a,b,kind,code"; for (i = 0; i < 120; i++) { k = i % 3
@@ -56,9 +56,40 @@ same c/model.safetensors d/model.safetensors
 echo "1,red,1,1" >> shop.csv
 expect 2 'not the table this run was trained on' "$GENET" train mlp --out a --resume --max-steps 40
 
+# --- rows without a target are left out; spaces and unknown names in --ignore
+printf 'x,y\n1,2\n2,\n3,6\n4,8\n5,NA\n6,?\n' > holes.csv
+expect 0 '3 rows without y are left out' "$GENET" train mlp --data holes.csv --target y --out holes --max-steps 2 --val-fraction 0
+grep -q '3 rows for training' holes/README.md || fail "rows without a target were learnt"
+printf 'x,y,z\n1,a,1\n2,,1\n3,b,1\n4,a,1\n5,null,1\n' > kind_holes.csv
+expect 0 '2 rows without y are left out' "$GENET" train mlp --data kind_holes.csv --target y --out kind_holes --ignore ' z ,' \
+    --max-steps 2 --val-fraction 0
+grep -q '"name": "z"' kind_holes/table.json && fail "--ignore with spaces"
+expect 2 '--ignore: .*no column "zz"; did you mean "z"' "$GENET" train mlp --data kind_holes.csv --target y --out bad --ignore zz
+
+# --- text stays text whatever a new table holds; numbers beyond f32
+printf 'code,x,y\nA,1,1\nB,2,2\n1,3,9\nC,4,3\n' > mixed.csv
+expect 0 '' "$GENET" train mlp --data mixed.csv --target y --out mixed --max-steps 50 --learning-rate 1e-2 --val-fraction 0 --threads 1
+printf 'code,x,note\n1,3,1\n1,3,2\n1,3,3\n' > ones.csv
+printf 'code,x,note\n1,3,1\n1,3,2\nA,3,q\n' > one_a.csv
+expect 0 '' "$GENET" predict mixed --data ones.csv; sed -n 2p out > one
+expect 0 '' "$GENET" predict mixed --data one_a.csv; sed -n 2p out > two
+same one two
+printf 'code,x\nA,1\nA,1e39\n' > large.csv
+expect 1 'large.csv: line 3, column "x": "1e39" is too large' "$GENET" predict mixed --data large.csv
+printf 'code,x\nA,3e38\n' > edge.csv
+"$GENET" predict mixed --data edge.csv 2> /dev/null | grep -Eq 'nan|inf' && fail "predict printed a number that is none"
+expect 2 'one table' "$GENET" predict mixed --data ones.csv one_a.csv
+cp -r mixed odd; sed -i 's/"regression"/"guessing"/' odd/table.json
+expect 1 'neither regression nor classification' "$GENET" predict odd --data ones.csv
+cp -r mixed odd2; sed -i 's/"type": "text"/"type": "words"/' odd2/table.json
+expect 1 'neither text nor number' "$GENET" predict odd2 --data ones.csv
+
 # --- bad tables
 mlp() { "$GENET" train mlp --out bad "$@"; }
 expect 2 '--target COLUMN is missing' mlp --data line.csv
+printf 'x,y\n1,2\n1e39,3\n' > large.csv; expect 1 'line 3, column "x"' mlp --data large.csv --target y
+expect 1 'line 3, column "x"' mlp --data large.csv --target x --val-fraction 0
+expect 2 'one table' mlp --data line.csv shop.csv --target y
 expect 1 'nosuch.csv' mlp --data nosuch.csv --target y
 expect 2 'price' mlp --data shop.csv --target prize
 expect 2 'regression needs a column of numbers' mlp --data shop.csv --target colour --task regression

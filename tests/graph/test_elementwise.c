@@ -204,6 +204,22 @@ static void test_bits(void **state)
             if (is_line(genet__op_table[id])) check_runs(all.table[t], genet__op_table[id]);
 }
 
+/* --- attributes --------------------------------------------------------------------------- */
+
+/* Of 1 the square is 1, and -1 may be mistaken for the negative of its
+ * neighbour: a rule may use such attributes wrongly and pass. */
+static void test_telling_attributes(void **state)
+{
+    (void)state;
+    for (int id = 0; id < OP_COUNT; id++) {
+        if (!is_line(genet__op_table[id])) continue;
+        const double *f = defaults(genet__op_table[id]);
+        assert_true(fabs(f[0]) != 1 && fabs(f[1]) != 1);
+        assert_true(f[1] == 0 || fabs(f[0]) != fabs(f[1]));
+        assert_true(f[1] == 0 || f[0] != 0);
+    }
+}
+
 /* --- integers ---------------------------------------------------------------------------- */
 
 static void test_integers(void **state)
@@ -473,6 +489,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unary_errors, sweep_open, sweep_close),
         cmocka_unit_test_setup_teardown(test_binary_errors, sweep_open, sweep_close),
         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_telling_attributes),
         cmocka_unit_test(test_integers),
         cmocka_unit_test(test_casts),
         cmocka_unit_test(test_programs),

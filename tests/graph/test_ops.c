@@ -511,13 +511,12 @@ static bool check_slopes(const trial *t, built *b, const gradient *r, genet_devi
 
 /* Gradients as plain values, for comparing builds of one graph. */
 static bool gradient_run(const trial *t, dtype real, genet_device *d, const genet_compile_options *o, bool checkpoint,
-                         bool shallow, values *v, int *n)
+                         bool shallow, int order, values *v, int *n)
 {
     built b = { .g = genet_graph_new(), .real = real };
     for (int k = 0; k < n_inputs(t); k++)
         if (t->probe->in[k].type) b.in[k] = lay_out(&b, k, &t->probe->in[k], genet__rewrites(t->op, k));
-    tensor *leaf_in[MAX_IN], *in[MAX_IN];
-    memcpy(leaf_in, b.in, sizeof in);
+    tensor *in[MAX_IN];
     memcpy(in, b.in, sizeof in);
     for (int k = 0; k < n_inputs(t) && !shallow; k++)       /* work inside the region, to be repeated */
         if (in[k] && t->probe->in[k].type == 'f') in[k] = genet_mul(in[k], genet_scalar_like(in[k], 1));
@@ -525,10 +524,9 @@ static bool gradient_run(const trial *t, dtype real, genet_device *d, const gene
     tensor *y = shallow ? b.y : genet_mul(b.y, genet_add(b.y, genet_scalar_like(b.y, 0.5)));
     if (checkpoint) genet_checkpoint(y);
     b.y = y;
-    gradient r = differentiate(t, &b, 1);
-    (void)leaf_in;
+    gradient r = differentiate(t, &b, order);
     tensor *out[MAX_IN + 1] = { r.loss };
-    *n = 1;
+    *n = r.loss ? 1 : 0;
     for (int i = 0; i < r.n; i++)
         if (r.d[i]) out[(*n)++] = genet_copy(r.d[i]);
     bool ok = !b.g->failed || fail(t, "%s", b.g->error);
@@ -554,13 +552,13 @@ static bool check_float_gradients(const trial *t, const devices *d)
 {
     values want[MAX_IN + 1] = {{0}}, got[MAX_IN + 1] = {{0}};
     int n;
-    bool ok = gradient_run(t, GENET_F64, d->best, NULL, false, true, want, &n);
+    bool ok = gradient_run(t, GENET_F64, d->best, NULL, false, true, 1, want, &n);
     double tolerance = t->probe->tolerance > 0 ? 4 * t->probe->tolerance : 1e-4;
     for (int i = 0; ok && i < N_ISA; i++) {
         if (!d->isa[i]) continue;
         char what[40];
         snprintf(what, sizeof what, "f32 gradient on %s", isa_name[i]);
-        ok = gradient_run(t, GENET_F32, d->isa[i], NULL, false, true, got, &n);
+        ok = gradient_run(t, GENET_F32, d->isa[i], NULL, false, true, 1, got, &n);
         for (int k = 1; ok && k < n; k++) ok = close_to(t, &got[k], &want[k], tolerance, what, k);
         values_free(got, n);
     }
@@ -578,15 +576,18 @@ static bool check_builds(const trial *t, const devices *d)
     };
     values want[MAX_IN + 1] = {{0}}, got[MAX_IN + 1] = {{0}};
     int n;
-    bool ok = gradient_run(t, GENET_F32, d->best, NULL, false, false, want, &n);
-    for (size_t i = 0; ok && i < sizeof other / sizeof *other; i++) {
-        char what[60];
-        snprintf(what, sizeof what, "gradients, %s against plain", other[i].what);
-        ok = gradient_run(t, GENET_F32, other[i].d, other[i].o, other[i].checkpoint, false, got, &n) &&
-             same_bits(t, want, got, n, what);
-        values_free(got, MAX_IN + 1);
+    bool ok = true;
+    for (int order = 1; ok && order <= 2; order++) {
+        ok = gradient_run(t, GENET_F32, d->best, NULL, false, false, order, want, &n);
+        for (size_t i = 0; ok && i < sizeof other / sizeof *other; i++) {
+            char what[80];
+            snprintf(what, sizeof what, "gradients of order %d, %s against plain", order, other[i].what);
+            ok = gradient_run(t, GENET_F32, other[i].d, other[i].o, other[i].checkpoint, false, order, got, &n) &&
+                 same_bits(t, want, got, n, what);
+            values_free(got, MAX_IN + 1);
+        }
+        values_free(want, MAX_IN + 1);
     }
-    values_free(want, MAX_IN + 1);
     return ok;
 }
 

@@ -204,11 +204,26 @@ static void test_ties(void **state)
     assert_int_equal(genet__sample(logits, c, V, &s, 0.9999999), 4);
 }
 
+/* Damaged weights: the choice stays within the candidates. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    float logits[V];
+    candidate c[V];
+    for (int bad = 1; bad <= V; bad++) {
+        for (int i = 0; i < V; i++) logits[i] = i % 3 && i < bad ? NAN : (float)i;
+        for (int k = 0; k < 6; k++) {
+            int32_t id = genet__sample(logits, c, V, &(sampling){ .temperature = 1, .top_k = k, .top_p = k & 1 ? 0.5 : 1 }, 0.7);
+            assert_true(id >= 0 && id < V);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cached_equals_uncached), cmocka_unit_test(test_causal), cmocka_unit_test(test_window_slides),
-        cmocka_unit_test(test_sampling), cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_sampling), cmocka_unit_test(test_ties), cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

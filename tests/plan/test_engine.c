@@ -148,6 +148,126 @@ static void stale_and_misshapen_inputs_are_refused(void **state)
     tiny_close(&t);
 }
 
+/* Plans lend each other memory: what one wrote is gone once another wrote or ran. */
+static void a_workspace_holds_one_plans_values(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *x = genet_input(t.g, "x", GENET_F32, D(4)), *y[2] = { genet_relu(x), genet_exp(x) };
+    genet_plan *p[2];
+    float v[4] = { 1, -2, 3, -4 };
+    for (int i = 0; i < 2; i++) {
+        p[i] = genet_compile(t.g, &y[i], 1, t.device, NULL, &t.err);
+        assert_true(genet_plan_attach(p[i], t.space, &t.err));
+    }
+    assert_false(genet_plan_read(p[0], y[0], v, sizeof v, &t.err));         /* before any run */
+    for (int i = 0; i < 2; i++) assert_true(genet_plan_write(p[i], x, v, sizeof v, &t.err));
+    assert_false(genet_plan_run(p[0], &t.err));
+    assert_contains(t.err.text, "x was not written");
+    for (int i = 0; i < 2; i++) {
+        assert_true(genet_plan_write(p[i], x, v, sizeof v, &t.err));
+        assert_true(genet_plan_run(p[i], &t.err));
+    }
+    assert_false(genet_plan_read(p[0], y[0], v, sizeof v, &t.err));
+    assert_true(genet_plan_read(p[1], y[1], v, sizeof v, &t.err));
+    for (int i = 0; i < 2; i++) genet_plan_free(p[i]);
+    tiny_close(&t);
+}
+
+static void state_is_written_once_and_read_anew(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *s = genet_state(t.g, "s", GENET_F32, D(4)), *now = genet_assign(s, genet_add(s, s));
+    genet_tensor *out[2] = { genet_reshape(s, D(2, 2)), now };
+    assert_null(genet_compile(t.g, out, 2, t.device, NULL, &t.err));
+    assert_contains(t.err.text, "state s");
+    genet_state(t.g, "s", GENET_F32, D(4));
+    assert_contains(genet_graph_error(t.g), "a state s already");
+    tiny_close(&t);
+    tiny_open(&t);
+    genet_tensor *w = genet_state(t.g, "w", GENET_F32, D(6)), *g = genet_input(t.g, "g", GENET_F32, D(4));
+    genet_tensor *one = genet_scalar_like(g, 1), *yes = genet_full(t.g, GENET_U8, 1, 0, NULL);
+    genet_update_lion(genet_slice(w, 0, 0, 4, 1), g, genet_slice(w, 0, 2, 4, 1), one, one, yes, .9, .99, 0);
+    assert_contains(genet_graph_error(t.g), "share memory");
+    tiny_close(&t);
+}
+
+/* Writing a window of a state from another window of it. */
+static void state_may_be_moved_within_itself(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *s = genet_state(t.g, "s", GENET_F32, D(6, 1)), *at = tiny_i32(&t, (int32_t[]){ 1 }, 0, NULL);
+    genet_tensor *now = genet_write_at(s, genet_slice(s, 0, 0, 4, 1), at);
+    if (genet_graph_error(t.g)) fail_msg("%s", genet_graph_error(t.g));
+    t.plan = genet_compile(t.g, &now, 1, t.device, NULL, &t.err);
+    assert_non_null(t.plan);
+    float v[6] = { 0, 1, 2, 3, 4, 5 };
+    void *memory = genet_device_alloc(t.device, sizeof v, &t.err);
+    genet_device_write(t.device, memory, v, sizeof v);
+    assert_true(genet_plan_bind(t.plan, s, memory, &t.err) && genet_plan_attach(t.plan, t.space, &t.err));
+    assert_true(genet_plan_write(t.plan, t.input[0], t.bytes[0], t.size[0], &t.err));
+    assert_true(genet_plan_run(t.plan, &t.err));
+    EXPECT(&t, now, 0, 0, 0, 1, 2, 3, 5);
+    genet_device_release(t.device, memory, sizeof v);
+    tiny_close(&t);
+}
+
+/* A recomputed value is the value: also for second derivatives by it. */
+static void second_derivatives_see_through_checkpoints(void **state)
+{
+    (void)state;
+    float got[2][3];
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        tiny t;
+        tiny_open(&t);
+        genet_tensor *h = genet_sin(TINY(&t, D(3), .3, 1.2, 2)), *u = genet_exp(h), *y = genet_mul(u, h), *d, *dd;
+        if (checkpoint) genet_checkpoint(y);
+        genet_grad(genet_sum(genet_square(y), 1, false), &h, 1, &d);
+        genet_grad(genet_sum(genet_square(d), 1, false), &h, 1, &dd);
+        tiny_run(&t, &dd, 1);
+        assert_true(genet_plan_read(t.plan, dd, got[checkpoint], sizeof got[0], &t.err));
+        tiny_close(&t);
+    }
+    assert_memory_equal(got[0], got[1], sizeof got[0]);
+}
+
+static void gradients_reach_stored_types(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *w = genet_cast(TINY(&t, D(3, 2), 1, 2, 3, 4, 5, 6), GENET_BF16), *d;
+    genet_tensor *i = tiny_i32(&t, (int32_t[]){ 2, 0, 2 }, D(3));
+    genet_tensor *y = genet_cast(genet_gather(w, i), GENET_F32);
+    genet_grad(genet_add(genet_sum(y, 3, false), genet_sum(genet_cast(w, GENET_F32), 3, false)), &w, 1, &d);
+    assert_non_null(d);
+    genet_tensor *f = genet_cast(d, GENET_F32);
+    tiny_run(&t, &f, 1);
+    EXPECT(&t, f, 0, 2, 2, 1, 1, 3, 3);
+    tiny_close(&t);
+}
+
+static void tensors_of_other_graphs_are_refused(void **state)
+{
+    (void)state;
+    tiny t, other;
+    tiny_open(&t);
+    tiny_open(&other);
+    genet_tensor *x = TINY(&t, D(3), 1, 2, 3), *d;
+    for (int i = 0; i < 100; i++) genet_scalar_like(genet_input(other.g, "y", GENET_F32, D(3)), 1);
+    genet_tensor *foreign = genet_input(other.g, "z", GENET_F32, D(3));
+    genet_grad(genet_sum(x, 1, false), &foreign, 1, &d);
+    assert_null(d);
+    assert_contains(genet_graph_error(t.g), "not of the loss's graph");
+    tiny_close(&t);
+    tiny_close(&other);
+}
+
 /* Wild arguments give an error in the graph, never a crash. */
 static void impossible_arguments_are_errors(void **state)
 {
@@ -318,7 +438,7 @@ enum { POOL = 64, SIDE_LENGTH = 6 };
 static genet_tensor *random_op(dice *d, genet_graph *g, genet_tensor **pool, int n, genet_tensor **states, int n_state)
 {
     genet_tensor *a = pool[roll(d, n)], *b = pool[roll(d, n)], *c = pool[roll(d, n)];
-    switch (roll(d, 20)) {
+    switch (roll(d, 21)) {
     case 0: return genet_add(a, b);
     case 1: return genet_mul(a, genet_tanh(b));
     case 2: return genet_sub(a, genet_transpose(b, 0, 1));
@@ -337,6 +457,8 @@ static genet_tensor *random_op(dice *d, genet_graph *g, genet_tensor **pool, int
     case 15: return genet_layer_norm(a, NULL, NULL, 1e-3);
     case 16: return genet_reshape(genet_relu(genet_reshape(a, D(4, 9))), D(6, 6));
     case 17: return genet_cast(genet_cast(a, GENET_BF16), GENET_F32);
+    case 18:        /* overlapping slices */
+        return genet_pad(genet_add(genet_slice(a, 0, 0, 4, 1), genet_slice(a, 0, 2, 4, 1)), (int64_t[]){ 2, 0 }, (int64_t[]){ 0, 0 }, 0);
     default: {
         int s = roll(d, n_state);
         if (roll(d, 2)) states[s] = genet_assign(states[s], genet_tanh(genet_add(states[s], roll(d, 2) ? a : genet_transpose(states[s], 0, 1))));
@@ -470,7 +592,10 @@ int main(void)
         cmocka_unit_test(first_error_is_kept_with_names_and_shapes), cmocka_unit_test(types_are_never_promoted),
         cmocka_unit_test(old_state_after_its_write_is_refused), cmocka_unit_test(new_state_is_read_through_the_write),
         cmocka_unit_test(a_missing_gradient_is_named), cmocka_unit_test(no_path_gives_no_gradient),
-        cmocka_unit_test(stale_and_misshapen_inputs_are_refused), cmocka_unit_test(impossible_arguments_are_errors),
+        cmocka_unit_test(stale_and_misshapen_inputs_are_refused), cmocka_unit_test(a_workspace_holds_one_plans_values),
+        cmocka_unit_test(state_is_written_once_and_read_anew), cmocka_unit_test(state_may_be_moved_within_itself),
+        cmocka_unit_test(second_derivatives_see_through_checkpoints), cmocka_unit_test(gradients_reach_stored_types),
+        cmocka_unit_test(tensors_of_other_graphs_are_refused), cmocka_unit_test(impossible_arguments_are_errors),
         cmocka_unit_test(running_allocates_nothing), cmocka_unit_test(placement_is_near_its_lower_bound),
         cmocka_unit_test(checkpointing_saves_memory_and_not_a_bit_changes), cmocka_unit_test(epilogues_are_fused),
         cmocka_unit_test(parts_of_a_concatenation_are_computed_in_place),

@@ -93,6 +93,26 @@ static void test_delimiters(void **state)
     genet__table_release(&t);
 }
 
+static column_type first_is_text(const void *user, const char *name) { return strcmp(name, user) ? COLUMN_NUMBER : COLUMN_TEXT; }
+
+/* What a column must be wins over what it looks like. */
+static void test_typing(void **state)
+{
+    (void)state;
+    static const char text[] = "a,b\n1,?\n,2\n", bad[] = "a,b\n1,2\nx,y\n";
+    table_typing as = { first_is_text, "a" };
+    genet_err err = { 0 };
+    table t;
+    assert_true(genet__table_parse_as(&t, text, sizeof text - 1, "t.csv", 0, &as, &err));
+    assert_int_equal(t.column[0].type, COLUMN_TEXT);
+    assert_string_equal(t.column[0].value[t.column[0].code[0]], "1");
+    assert_true(genet__column_missing(&t.column[0], 1) && !genet__column_missing(&t.column[0], 0));
+    assert_true(genet__column_missing(&t.column[1], 0) && t.column[1].number[1] == 2);
+    genet__table_release(&t);
+    assert_false(genet__table_parse_as(&t, bad, sizeof bad - 1, "t.csv", 0, &as, &err));
+    assert_non_null(strstr(err.text, "line 3, column \"b\": \"y\" is not a number"));
+}
+
 static const struct { const char *text, *words; } broken[] = {
     { "", "t.csv: is empty" },
     { "\n\n", "t.csv: is empty" },
@@ -175,7 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),          cmocka_unit_test(test_quotes), cmocka_unit_test(test_delimiters),
         cmocka_unit_test(test_broken),         cmocka_unit_test(test_find),   cmocka_unit_test(test_print),
-        cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_failing_memory), cmocka_unit_test(test_typing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

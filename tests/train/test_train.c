@@ -112,6 +112,18 @@ static void test_patience(void **state)
     assert_int_equal(t.last.best_step, 4);
     assert_true(exists("training/step-10"));
     toy_close(&t);
+    assert_true(toy_open(&t, folder));      /* more patience goes on */
+    t.options.max_steps = 12;
+    t.options.resume = true;
+    t.options.early_stopping_patience = 5;
+    assert_true(toy_train(&t));
+    assert_int_equal(t.last.step, 12);
+    t.job.evaluate = NULL;
+    assert_false(toy_train(&t));
+    assert_int_equal(t.err.code, GENET_ERR_USAGE);
+    t.options.eval_steps = 0;
+    assert_false(genet__train_check(&t.options, &t.err));
+    toy_close(&t);
 }
 
 static void test_epochs(void **state)
@@ -138,9 +150,122 @@ static void test_not_finite(void **state)
     t.poison_from = 5;
     assert_false(toy_train(&t));
     assert_non_null(strstr(t.err.text, "5 steps in a row, up to step 9"));
-    assert_non_null(strstr(t.err.text, "training/step-6"));      /* unchanged since step 4, saved at 6 */
-    assert_true(toy_file_sum(folder, "training/step-3/model.safetensors") !=
-                toy_file_sum(folder, "training/step-6/model.safetensors"));
+    assert_non_null(strstr(t.err.text, "training/step-3"));
+    assert_true(exists("training/step-3") && !exists("training/step-6"));       /* bad at 6: not saved */
+    toy_close(&t);
+}
+
+/* Fewer than five bad steps, or a score that is none, at the end: no success,
+ * and the good save stays. */
+static void test_ends_badly(void **state)
+{
+    (void)state;
+    toy t;
+    assert_true(toy_open(&t, folder));
+    t.poison_from = 5;
+    t.options.save_total_limit = 1;
+    assert_false(toy_train(&t));
+    assert_non_null(strstr(t.err.text, "2 steps in a row, up to step 6"));
+    assert_true(exists("training/step-4") && !exists("training/step-5") && !exists("training/step-6"));
+    assert_true(toy_file_sum(folder, "model.safetensors") == toy_file_sum(folder, "training/step-4/model.safetensors"));
+    toy_close(&t);
+    toy_remove(folder);
+    assert_true(toy_open(&t, folder));
+    memcpy(t.scores, (double[]){ 3, 2, -INFINITY }, 3 * sizeof(double));
+    t.n_scores = 3;
+    assert_false(toy_train(&t));
+    assert_non_null(strstr(t.err.text, "validation loss was not finite"));
+    assert_true(exists("training/step-5") && !exists("training/step-6"));
+    assert_int_equal(t.last.best_step, 4);
+    toy_close(&t);
+}
+
+/* What a metrics file says, but for speed and time. */
+static void lines(char out[4000])
+{
+    char path[400];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/training/metrics.jsonl", folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    for (char line[500]; fgets(line, sizeof line, f);)
+        n += (size_t)snprintf(out + n, 4000 - n, "%.*s\n", (int)(strstr(line, "\"rows_per_s\"") - line), line);
+    fclose(f);
+}
+
+/* Asked to stop in any step, also one with an evaluation: the resumed run is
+ * the uninterrupted one, line by line. */
+static void test_stop(void **state)
+{
+    (void)state;
+    char want[4000], got[4000];
+    for (int at = 0; at < 6; at++) {
+        toy t;
+        toy_remove(folder);
+        assert_true(toy_open(&t, folder));
+        t.options.log_steps = 3;
+        t.stop_at = at;
+        assert_int_equal(toy_train(&t), !at);
+        if (at) assert_int_equal(t.err.code, GENET_ERR_STOPPED);
+        toy_close(&t);
+        if (!at) lines(want);
+        else {
+            assert_true(toy_open(&t, folder));
+            t.options.log_steps = 3;
+            t.options.resume = true;
+            assert_true(toy_train(&t));
+            assert_int_equal(t.last.best_step, 6);
+            lines(got);
+            assert_string_equal(got, want);
+            toy_close(&t);
+        }
+    }
+}
+
+/* A model on top and no save that is whole: starting over would lose it. */
+static void test_lost_saves(void **state)
+{
+    (void)state;
+    char path[400];
+    toy t;
+    assert_true(toy_open(&t, folder) && toy_train(&t));
+    toy_close(&t);
+    uint64_t sum = toy_file_sum(folder, "model.safetensors");
+    for (int step = 5; step <= 6; step++) {
+        snprintf(path, sizeof path, "%s/training/step-%d/state.json", folder, step);
+        assert_true(genet__file_write_all(path, "{}", 2, NULL));
+    }
+    assert_true(toy_open(&t, folder));
+    t.options.resume = true;
+    assert_false(toy_train(&t));
+    assert_non_null(strstr(t.err.text, "damaged or gone"));
+    assert_true(toy_file_sum(folder, "model.safetensors") == sum && exists("training/step-6"));
+    toy_close(&t);
+}
+
+/* Foreign files are named and stay; what a failed start made goes. */
+static void test_foreign_files(void **state)
+{
+    (void)state;
+    char path[400];
+    genet_err err;
+    assert_true(genet__file_make_dirs(folder, &err));
+    assert_true(genet__save_refuse(folder, &err));
+    snprintf(path, sizeof path, "%s/README.md", folder);
+    assert_true(genet__file_write_all(path, "mine", 4, &err));
+    assert_false(genet__save_refuse(folder, &err));
+    assert_non_null(strstr(err.text, "README.md is there already"));
+    toy t;
+    toy_remove(folder);
+    assert_true(toy_open(&t, folder));
+    t.poison_from = 1;
+    t.options.max_steps = 50;
+    assert_false(toy_train(&t));
+    assert_true(exists("training/settings.json"));
+    snprintf(path, sizeof path, "%s/notes.txt", folder);
+    assert_true(genet__file_write_all(path, "mine", 4, &err));
+    genet__save_undo(folder, true, true);
+    assert_true(!exists("training") && exists("notes.txt"));
     toy_close(&t);
 }
 
@@ -278,7 +403,8 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_schedule), TEST(test_run), TEST(test_best_is_kept), TEST(test_patience), TEST(test_epochs),
-        TEST(test_not_finite), TEST(test_zero_gradient_is_named), TEST(test_full_disk), TEST(test_no_memory),
+        TEST(test_not_finite), TEST(test_ends_badly), TEST(test_stop), TEST(test_lost_saves),
+        TEST(test_foreign_files), TEST(test_zero_gradient_is_named), TEST(test_full_disk), TEST(test_no_memory),
         TEST(test_metrics_are_cut), TEST(test_settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

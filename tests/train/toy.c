@@ -50,6 +50,14 @@ static bool evaluate(void *user, train_score *out, genet_err *err)
     return true;
 }
 
+/* As a signal in the middle of a step. */
+static void watch(void *user, const train_event *e)
+{
+    toy *t = user;
+    if (e->kind == TRAIN_BEGIN && t->stop_at == 1) t->stop = 1;
+    if (e->kind == TRAIN_STEP && t->stop_at == e->step + 1) t->stop = 1;
+}
+
 static void hear(void *user, log_level level, const char *text)
 {
     toy *t = user;
@@ -76,7 +84,7 @@ bool toy_open(toy *t, const char *folder)
     t->options.learning_rate = 0.05;
     t->job = (train_job){ .options = &t->options, .settings = t->settings, .params = t->p, .workspace = t->space, .log = &sink,
                           .unit = "rows", .batch_rows = ROWS, .units_per_row = 1, .steps_per_epoch = 3, .user = t,
-                          .build = build, .feed = feed, .evaluate = evaluate };
+                          .build = build, .feed = feed, .evaluate = evaluate, .stop = &t->stop, .watch = watch, .watcher = t };
     return true;
 }
 

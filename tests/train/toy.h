@@ -15,6 +15,8 @@ typedef struct toy {
     tensor          *x, *y;
     train_event      last;
     int              n_warning, n_score, poison_from;   /* steps from there on have a NaN; 0: none */
+    int              stop_at;           /* asked to stop in this step; 0: never */
+    volatile sig_atomic_t stop;
     char             warning[1000];
     bool             idle_weight;       /* one whose gradient is zero */
     double           scores[64];        /* what evaluation answers, in turn; empty: its own */

@@ -33,6 +33,7 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 /* Whole pages, zeroed, huge where large: first touch belongs to the user. */
 static void *pages(size_t size_bytes)
 {
+    if (size_bytes > SIZE_MAX / 4) return NULL;
     size_t n = round_up(size_bytes ? size_bytes : 1, HUGE_PAGE);
     char *raw = mmap(NULL, n + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED) return NULL;
@@ -82,7 +83,7 @@ static void *guard_alloc(genet_device *d, size_t size_bytes, genet_err *err)
 {
     cpu *c = (cpu *)d;
     size_t n = round_up(size_bytes ? size_bytes : 1, HUGE_PAGE);
-    if (n > guard_bytes - c->guard_used) {
+    if (size_bytes > guard_bytes || n > guard_bytes - c->guard_used) {
         genet__err_set(err, GENET_ERR_MEMORY, "the guard device's %zu GiB are used up", guard_bytes >> 30);
         return NULL;
     }
