@@ -252,6 +252,27 @@ static void gradients_reach_stored_types(void **state)
     tiny_close(&t);
 }
 
+/* Slices that touch, overlap or leave a gap: their gradients add up where they meet. */
+static void gradients_of_slices_add_up(void **state)
+{
+    (void)state;
+    static const struct { int64_t from[2]; double want[6]; } row[] = {
+        { { 0, 3 }, { 1, 1, 1, 2, 2, 2 } }, { { 3, 0 }, { 2, 2, 2, 1, 1, 1 } },
+        { { 0, 2 }, { 1, 1, 3, 2, 2, 0 } }, { { 1, 0 }, { 2, 3, 3, 1, 0, 0 } }, { { 1, 1 }, { 0, 3, 3, 3, 0, 0 } },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        tiny t;
+        tiny_open(&t);
+        genet_tensor *x = TINY(&t, D(6), 1, 2, 3, 4, 5, 6), *d;
+        genet_tensor *a = genet_slice(x, 0, row[i].from[0], 3, 1), *b = genet_slice(x, 0, row[i].from[1], 3, 1);
+        genet_tensor *loss = genet_add(genet_sum(a, 1, false), genet_sum(genet_mul(b, genet_scalar_like(b, 2)), 1, false));
+        genet_grad(loss, &x, 1, &d);
+        tiny_run(&t, &d, 1);
+        tiny_expect(&t, d, row[i].want, 6, 0);
+        tiny_close(&t);
+    }
+}
+
 static void tensors_of_other_graphs_are_refused(void **state)
 {
     (void)state;
@@ -595,7 +616,7 @@ int main(void)
         cmocka_unit_test(stale_and_misshapen_inputs_are_refused), cmocka_unit_test(a_workspace_holds_one_plans_values),
         cmocka_unit_test(state_is_written_once_and_read_anew), cmocka_unit_test(state_may_be_moved_within_itself),
         cmocka_unit_test(second_derivatives_see_through_checkpoints), cmocka_unit_test(gradients_reach_stored_types),
-        cmocka_unit_test(tensors_of_other_graphs_are_refused), cmocka_unit_test(impossible_arguments_are_errors),
+        cmocka_unit_test(tensors_of_other_graphs_are_refused), cmocka_unit_test(gradients_of_slices_add_up), cmocka_unit_test(impossible_arguments_are_errors),
         cmocka_unit_test(running_allocates_nothing), cmocka_unit_test(placement_is_near_its_lower_bound),
         cmocka_unit_test(checkpointing_saves_memory_and_not_a_bit_changes), cmocka_unit_test(epilogues_are_fused),
         cmocka_unit_test(parts_of_a_concatenation_are_computed_in_place),
