@@ -39,9 +39,6 @@ static int64_t extent_from(const tensor *t, int from)
     return n;
 }
 
-/* Moving is no arithmetic. */
-static double flops_none(const tensor *y) { (void)y; return 0; }
-
 /* --- gather: y[i..., :] = x[index[i...], :] --------------------------------------- */
 
 /* index (I...), x (N, R...) -> (I..., R...) */
@@ -90,7 +87,7 @@ static const probe probes_gather[] = {
     { .edge = true, .in = { PF(-2, 2, 3, 5), PI(-1, 1, 0) } },
     { .edge = true, .in = { PF(-2, 2, 31, 129), PI(-1, 31, 271) } },
 };
-ROW(gather, OWN, REF, 0, .n_in = 2, .infer = infer_gather, .flops = flops_none)
+ROW(gather, OWN, REF, 0, .n_in = 2, .infer = infer_gather, .flops = genet__flops_none)
 
 tensor *genet_gather(tensor *x, tensor *index) { return APPLY(OP_gather, NULL, x, index); }
 
@@ -186,7 +183,7 @@ static const probe probes_gather_last[] = {
     { .edge = true, .in = { PF(-2, 2, 3, 2), PI(-1, 1, 3, 0) } },
     { .edge = true, .in = { PF(-2, 2, 5, 37), PI(-1, 37, 5, 3301) } },
 };
-ROW(gather_last, OWN, REF, 0, .n_in = 2, .infer = infer_gather_last, .flops = flops_none)
+ROW(gather_last, OWN, REF, 0, .n_in = 2, .infer = infer_gather_last, .flops = genet__flops_none)
 
 tensor *genet_gather_last(tensor *x, tensor *index) { return APPLY(OP_gather_last, NULL, x, index); }
 
@@ -274,7 +271,7 @@ static const probe probes_write_at[] = {
 };
 /* No gradient: state is written for a later run, not read in this one. */
 ROW(write_at, NONE, REF, OPF_EFFECT | OPF_STRIDED, .n_in = 3, .infer = infer_write_at, .state_in = 1,
-    .flops = flops_none)
+    .flops = genet__flops_none)
 
 tensor *genet_write_at(tensor *state, tensor *value, tensor *position)
 {

@@ -32,9 +32,6 @@ static int64_t flat_at(const shape *s, const int64_t at[MAX_DIM])
     return i;
 }
 
-/* Moving is no arithmetic. */
-static double flops_none(const tensor *y) { (void)y; return 0; }
-
 /* --- attributes ------------------------------------------------------------------ */
 
 /* A rank out of range is left to infer, which refuses it. */
@@ -417,7 +414,7 @@ static const probe probes_concat[] = {
     { .edge = true, .attr = { .i = { 1 } }, .in = { PF(-2, 2, 0, 3), PF(-2, 2, 0, 4) } },
     { .edge = true, .attr = { .i = { 0 } }, .in = { PF(-2, 2, 71, 241), PF(-2, 2, 3, 241) } },
 };
-ROW(concat, OWN, REF, OPF_STRIDED, .n_in = -1, .infer = infer_concat, .flops = flops_none)
+ROW(concat, OWN, REF, OPF_STRIDED, .n_in = -1, .infer = infer_concat, .flops = genet__flops_none)
 
 /* n >= 1: without a tensor there is no graph to say anything in. */
 tensor *genet_concat(tensor *const *x, int n, int axis)
@@ -475,7 +472,7 @@ static const probe probes_pad[] = {
     { .edge = true, .attr = { .i = { 0, 1, 0, [AT_AFTER] = 0, 0, 1 } }, .in = { PF(-2, 2, 5, 33, 37) } },
     { .edge = true, .attr = { .i = { 0 } }, .in = { PF0(-2, 2) } },
 };
-ROW(pad, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_pad, .flops = flops_none)
+ROW(pad, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_pad, .flops = genet__flops_none)
 
 tensor *genet_pad(tensor *x, const int64_t *before, const int64_t *after, double value)
 {
@@ -545,6 +542,6 @@ static const probe probes_flip[] = {
     { .edge = true, .attr = { .i = { 1 } }, .in = { PU(3, 5) } },
     { .edge = true, .attr = { .i = { 0 } }, .in = { PF(-2, 2, 0, 3) } },
 };
-ROW(flip, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_flip, .flops = flops_none)
+ROW(flip, OWN, REF, OPF_STRIDED, .n_in = 1, .infer = infer_flip, .flops = genet__flops_none)
 
 tensor *genet_flip(tensor *x, int axis) { return APPLY(OP_flip, &(attr){ .i = { genet__axis_of(x, axis) } }, x); }

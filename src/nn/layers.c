@@ -5,26 +5,16 @@
 
 /* --- scopes and parameters ----------------------------------------------------- */
 
-/* NAME.INDEX is two scopes to the graph; its length says where to go back to. */
+/* NAME or NAME.INDEX, as published checkpoints spell their lists. */
 void genet__net_push(net *n, const char *name, int64_t index)
 {
-    if (n->depth == NET_MAX_DEPTH) {
-        genet__fail(&n->graph->poison, "scopes are nested more than %d deep", NET_MAX_DEPTH);
-        return;
-    }
     char full[160];
     if (index < 0) snprintf(full, sizeof full, "%s", name);
     else snprintf(full, sizeof full, "%s.%lld", name, (long long)index);
-    n->scope_length[n->depth++] = strlen(n->graph->scope);
     genet_scope_push(n->graph, full);
 }
 
-void genet__net_pop(net *n)
-{
-    if (!n->depth) return;
-    size_t before = n->scope_length[--n->depth];
-    while (strlen(n->graph->scope) > before) genet_scope_pop(n->graph);
-}
+void genet__net_pop(net *n) { genet_scope_pop(n->graph); }
 
 tensor *genet__net_weight(net *n, const char *name, int rank, const int64_t *dim, init how)
 {

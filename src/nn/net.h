@@ -7,8 +7,6 @@
 #define GENET_NN_NET_H
 #include "nn/params.h"
 
-enum { NET_MAX_DEPTH = 24 };
-
 typedef struct net {
     graph  *graph;
     params *params;
@@ -16,8 +14,6 @@ typedef struct net {
     bool    checkpoint;     /* blocks end activation-checkpointing regions */
     tensor *rng;            /* i32 (4), see genet_dropout; NULL when nothing is drawn */
     int     n_stream;       /* streams of random numbers handed out */
-    int     depth;          /* open scopes, and how long the graph's scope was before each */
-    size_t  scope_length[NET_MAX_DEPTH];
 } net;
 
 /* Open the scope NAME, or NAME.INDEX when index >= 0, for tensors and
