@@ -6,7 +6,7 @@ cd "${GENET_SOURCE:-$(dirname "$0")/..}" || exit 1
 
 find src cli include -name '*.c' -o -name '*.h' -o -name '*.def' | sort | xargs awk '
 BEGIN {
-    n = split("base graph device plan nn format text,image,audio model infer,train task serve cli", floor_names, " ")
+    n = split("base graph device plan nn format hub text,image,audio model infer,train task api,serve cli", floor_names, " ")
     for (i = 1; i <= n; i++) {
         rooms = split(floor_names[i], room, ",")
         for (k = 1; k <= rooms; k++) floor[room[k]] = i

@@ -22,6 +22,9 @@ look() {
     has pkg-config || need pkg-config
     has pkg-config && pkg-config --exists jansson || need libjansson-dev
     has pkg-config && pkg-config --exists zlib || need zlib1g-dev
+    has pkg-config && pkg-config --exists libpcre2-8 || need libpcre2-dev
+    has pkg-config && pkg-config --exists libcurl || need libcurl4-openssl-dev
+    has pkg-config && pkg-config --exists libpng || need libpng-dev
     case $what in *" tests "* | *" ci "*)
         has pkg-config && pkg-config --exists cmocka || need libcmocka-dev
         has objdump || need binutils ;;
@@ -29,7 +32,7 @@ look() {
     case $what in *" ci "*)
         has gcc && compiles gcc -fsanitize=address,undefined || need gcc libc6-dev
         if ! has clang; then need clang
-        elif ! compiles clang -fsanitize=thread; then need "$(runtime_package)"; fi ;;
+        elif ! compiles clang -fsanitize=thread || ! echo "int LLVMFuzzerTestOneInput(void) { return 0; }" | clang -fsanitize=fuzzer -x c - -o "$scratch/a.out" 2>/dev/null; then need "$(runtime_package)"; fi ;;
     esac
 }
 
