@@ -11,14 +11,20 @@ typedef struct reader { arguments *a; char **argv; int argc, at; } reader;
 /* A lone dash is a word. */
 static bool is_option(const char *word) { return word[0] == '-' && word[1]; }
 
+/* The option that goes by this name too, or NULL. */
+static const field *other_name(const reader *r, const char *name)
+{
+    for (const short_name *s = r->a->short_names; s && s->from; s++)
+        if (!strcmp(s->from, name)) return genet__options_find(r->a->options, s->name);
+    return NULL;
+}
+
 /* A word behind one dash is a value (-5, -the) unless it is a short option. */
 static bool is_value(const reader *r, const char *word)
 {
     if (!is_option(word)) return true;
     if (word[1] == '-' || !strcmp(word, "-h")) return false;
-    for (const short_name *s = r->a->short_names; s && s->letter; s++)
-        if (word[1] == s->letter && !word[2]) return false;
-    return true;
+    return word[2] || !other_name(r, word + 1);
 }
 
 /* Tables spell names with underscores, people with dashes. */
@@ -44,15 +50,23 @@ static bool set_bool(reader *r, const field *f, const char *value, genet_err *er
     return genet__options_set(r->a->options, f->name, value ? value : "true", err);
 }
 
-/* As many words as follow. */
+/* One line more: a newline in the value itself is spelled \n. */
+static void add_line(str *all, const char *value)
+{
+    if (all->n) genet__str_add(all, "\n");
+    for (const char *p = value; *p; p++)
+        if (*p == '\n') genet__str_add(all, "\\n");
+        else genet__str_add_n(all, p, 1);
+}
+
+/* Behind what earlier options said: one value, or as many words as follow. */
 static bool set_list(reader *r, const field *f, const char *value, genet_err *err)
 {
     str all = {0};
     const char *before = genet__options_text(r->a->options, f->name);
-    if (before && *before) genet__str_add(&all, before);
-    for (int n = 0; value || (r->at < r->argc && (!is_option(r->argv[r->at]) || !strcmp(r->argv[r->at], "-"))); n++) {
-        if (all.n) genet__str_add(&all, "\n");
-        genet__str_add(&all, value ? value : r->argv[r->at++]);
+    if (before && *before && genet__options_was_given(r->a->options, f->name)) genet__str_add(&all, before);
+    while (value || ((f->flags & FIELD_WORDS) && r->at < r->argc && !is_option(r->argv[r->at]))) {
+        add_line(&all, value ? value : r->argv[r->at++]);
         value = NULL;
     }
     bool ok = all.n ? genet__options_set(r->a->options, f->name, genet__str(&all), err)
@@ -65,13 +79,15 @@ static bool set_list(reader *r, const field *f, const char *value, genet_err *er
 static bool set_field(reader *r, const field *f, const char *value, const char *word, genet_err *err)
 {
     if (f->type == FIELD_BOOL) return set_bool(r, f, value, err);
-    if (f->type == FIELD_STRING && !strcmp(f->name, "data")) return set_list(r, f, value, err);
+    if (f->flags & FIELD_WORDS) return set_list(r, f, value, err);
     if (!value && r->at == r->argc) return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value", word);
     if (!value && !is_value(r, r->argv[r->at]))
         return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value; one that begins with dashes is written --%s=%s", word,
                               dashed(f->name, (char[80]){0}), r->argv[r->at]);
-    return genet__options_set(r->a->options, f->name, value ? value : r->argv[r->at++], err);
+    if (!value) value = r->argv[r->at++];
+    return f->flags & FIELD_MANY ? set_list(r, f, value, err) : genet__options_set(r->a->options, f->name, value, err);
 }
+
 
 /* --name, --name=value, or --no-name for what is true or false. */
 static bool long_option(reader *r, const char *word, genet_err *err)
@@ -83,6 +99,7 @@ static bool long_option(reader *r, const char *word, genet_err *err)
     memcpy(name, word + 2, n);
     name[n] = 0;
     const field *f = genet__options_find(r->a->options, name);
+    if (!f && name[0] && name[1]) f = other_name(r, name);
     if (f) return set_field(r, f, equals ? equals + 1 : NULL, word, err);
     f = strncmp(name, "no-", 3) ? NULL : genet__options_find(r->a->options, name + 3);
     if (f && f->type == FIELD_BOOL && !equals) return genet__options_set(r->a->options, f->name, "false", err);
@@ -92,9 +109,8 @@ static bool long_option(reader *r, const char *word, genet_err *err)
 /* Only whole short names: -n 20, never -n20 or bundles. */
 static bool short_option(reader *r, const char *word, genet_err *err)
 {
-    for (const short_name *s = r->a->short_names; s && s->letter && !word[2]; s++)
-        if (s->letter == word[1])
-            return set_field(r, genet__options_find(r->a->options, s->name), NULL, word, err);
+    const field *f = word[2] ? NULL : other_name(r, word + 1);
+    if (f) return set_field(r, f, NULL, word, err);
     return unknown(r->a, word, word + 1, err);
 }
 
@@ -147,6 +163,7 @@ static bool run_simple(const verb *v, const simple *s, options *o, int argc, cha
 {
     arguments a = { .options = o, .short_names = s->short_names, .max_word = 1 };
     TRY(genet__options_add(o, s->fields, s->options, err));
+    if (s->more_fields) TRY(genet__options_add(o, s->more_fields, s->more_options, err));
     TRY(cli_parse(&a, argc, argv, err));
     if (a.help) {
         cli_help(v, s->details, o);
@@ -166,6 +183,7 @@ int cli_simple(const verb *v, const simple *s, int argc, char **argv)
     arena a = {0};
     options o = { .arena = &a };
     str out = {0};
+    if (s->given) *s->given = &o;
     bool ok = run_simple(v, s, &o, argc, argv, &out, &err);
     int code = ok ? cli_print(v, genet__str(&out), out.n) : cli_fail(v, &err);
     genet__str_release(&out);

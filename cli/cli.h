@@ -17,23 +17,23 @@ typedef struct verb {
     int       (*run)(const struct verb *v, int argc, char **argv);     /* argv: after the verb */
 } verb;
 extern const verb cli_verb_train, cli_verb_generate, cli_verb_eval, cli_verb_predict, cli_verb_info, cli_verb_plan,
-                  cli_verb_bench;
+                  cli_verb_bench, cli_verb_complete, cli_verb_export, cli_verb_tokenize, cli_verb_plot, cli_verb_get;
 
 /* --- arguments ------------------------------------------------------------------- */
 
-/* Short spellings: { 'p', "prompt" }, ended by { 0 }. */
-typedef struct short_name { char letter; const char *name; } short_name;
+/* Other spellings: -p { "p", "prompt" }, --temp { "temp", "temperature" }; ended by { NULL, NULL }. */
+typedef struct short_name { const char *from, *name; } short_name;
 
 typedef struct arguments {
     options          *options;
     const short_name *short_names;      /* may be NULL */
-    const char       *word[8];          /* what is no option, in order */
+    const char       *word[64];          /* what is no option, in order */
     int               n_word, max_word;
     bool              help;             /* --help was there */
 } arguments;
 
-/* Sort argv into options and words.  A FIELD_STRING called "data" takes all words
- * up to the next option, one a line. */
+/* Sort argv into options and words.  A FIELD_MANY gathers its values, one a line; with FIELD_WORDS
+ * it takes all words up to the next option. */
 bool cli_parse(arguments *a, int argc, char **argv, genet_err *err);
 /* The value of one option before the tables are known, or NULL. */
 const char *cli_peek(int argc, char **argv, const char *name);
@@ -43,7 +43,10 @@ typedef struct simple {
     const fields     *fields;
     void             *options;          /* the struct of fields */
     const int64_t    *threads;          /* in it; NULL: no device is needed */
-    const short_name *short_names;
+    const short_name *short_names;      /* may be NULL, as the next three */
+    const fields     *more_fields;      /* a second table, and its struct */
+    void             *more_options;
+    options         **given;            /* becomes all options while body runs: which were given */
     const char       *folder;           /* words when FOLDER is missing; NULL: it may be */
     const char       *details;          /* for --help; may be NULL */
     /* The result goes to out. folder: NULL when there is none. */

@@ -1,57 +1,149 @@
-/* eval.c - `genet eval FOLDER --data FILE`: loss, perplexity, bits per byte. */
+/* eval.c - `genet eval FOLDER --data FILE`: loss, perplexities and bits per byte of a text, or with --lines the
+ * log-probability of each line. */
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/err.h"
-#include "base/str.h"
 #include "cli.h"
 #include "task/lm.h"
 #include "task/task.h"
 
-typedef struct eval_options { const char *data; bool json; int64_t threads; } eval_options;
+typedef struct eval_options { const char *data; bool lines, json; int64_t threads; lm_score_options how; } eval_options;
 
 #define AT(member) offsetof(eval_options, member)
 static const field table[] = {
-    { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, 0, "text: files and folders, .gz too; - is standard input (required)" },
-    { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object" },
+    { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
+      "text: files and folders, .gz too; - is standard input (required)" },
+    { "lines",   FIELD_BOOL,   AT(lines),   "false", 0, 0, NULL, 0, "score each line by itself" },
+    { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object; with --lines, one a line" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
+static const char details[] =
+    "All files, in the order of their names, are one text, of which every token but the first is predicted once: in blocks\n"
+    "that do not overlap, or with --stride S in windows that begin S tokens apart, so that a token has at least\n"
+    "context - S others before it.  --lines prints for each line its log-probability (nats), how many of its tokens were\n"
+    "predicted, the perplexity of these, and the line itself, with tabs between; a model with a bos_token_id reads that first\n"
+    "and predicts all of a line's tokens, another one all but the first.\n";
+
+/* --- numbers ------------------------------------------------------------------------ */
 
 /* A number that reads back exactly; JSON has no nan and no inf. */
-static void json_number(char out[32], double x)
+static const char *json_number(char out[32], double x)
 {
     if (isfinite(x)) genet__format_double(out, x);
     else memcpy(out, "null", sizeof "null");
+    return out;
 }
 
-/* Exact in JSON, seven digits for people. */
-static void report(str *out, const train_score *s, bool json)
+static void add_json(str *out, const genet_score *s)
 {
-    char loss[32], perplexity[32], bits[32];
-    if (!json) {
-        genet__str_printf(out, "loss %.7g  perplexity %.7g  bits_per_byte %.7g  tokens %lld\n", s->loss, s->perplexity,
-                          s->bits_per_byte, (long long)s->count);
-        return;
-    }
-    json_number(loss, s->loss);
-    json_number(perplexity, s->perplexity);
-    json_number(bits, s->bits_per_byte);
-    genet__str_printf(out, "{\"loss\": %s, \"perplexity\": %s, \"bits_per_byte\": %s, \"tokens\": %lld}\n",
-                      loss, perplexity, bits, (long long)s->count);
+    const struct { const char *name; double value; } mean[] = {
+        { "loss", s->loss }, { "perplexity", s->perplexity }, { "word_perplexity", s->word_perplexity },
+        { "bits_per_byte", s->bits_per_byte }, { "log_probability", s->log_probability },
+    };
+    char text[32];
+    for (size_t i = 0; i < sizeof mean / sizeof *mean; i++)
+        genet__str_printf(out, "%s\"%s\": %s", i ? ", " : "{", mean[i].name, json_number(text, mean[i].value));
+    genet__str_printf(out, ", \"tokens\": %lld, \"words\": %lld, \"bytes\": %lld, \"unknown\": %lld}\n", (long long)s->tokens,
+                      (long long)s->words, (long long)s->bytes, (long long)s->unknown);
 }
 
+/* Seven digits, and what they mean. */
+static void add_text(str *out, const genet_score *s)
+{
+    genet__str_printf(out, "loss             %-12.7g nats a token\n", s->loss);
+    genet__str_printf(out, "perplexity       %-12.7g of a token\n", s->perplexity);
+    genet__str_printf(out, "word_perplexity  %-12.7g of a word, white space apart\n", s->word_perplexity);
+    genet__str_printf(out, "bits_per_byte    %-12.7g of the text\n", s->bits_per_byte);
+    genet__str_printf(out, "log_probability  %-12.7g nats, all tokens together\n", s->log_probability);
+    genet__str_printf(out, "tokens           %-12lld predicted", (long long)s->tokens);
+    if (s->unknown) genet__str_printf(out, ", %lld (%.2f %%) of them unknown words", (long long)s->unknown,
+                                      100 * (double)s->unknown / (double)s->tokens);
+    genet__str_printf(out, "\nwords            %lld\nbytes            %lld\n", (long long)s->words, (long long)s->bytes);
+}
+
+/* --- lines -------------------------------------------------------------------------- */
+
+typedef struct teller { bool json, no_memory, failed; str out; } teller;
+
+static void add_line_json(str *out, int64_t number, const char *line, size_t n, const genet_score *s)
+{
+    char log_probability[32], perplexity[32];
+    json_t *text = json_stringn(line, n);
+    if (!text) out->failed = true;
+    genet__str_printf(out, "{\"line\": %lld, \"log_probability\": %s, \"tokens\": %lld, \"perplexity\": %s, \"text\": ",
+                      (long long)number, json_number(log_probability, s->log_probability), (long long)s->tokens,
+                      json_number(perplexity, s->perplexity));
+    if (text) genet__json_print(text, 0, out);
+    genet__str_add(out, "}\n");
+    json_decref(text);
+}
+
+/* Lines leave as they come; a reader that went away ends the work. */
+static bool tell_line(void *user, int64_t number, const char *line, size_t n, const genet_score *s)
+{
+    teller *t = user;
+    genet__str_clear(&t->out);
+    if (t->json) add_line_json(&t->out, number, line, n, s);
+    else {
+        genet__str_printf(&t->out, "%.7g\t%lld\t", s->log_probability, (long long)s->tokens);
+        if (s->tokens) genet__str_printf(&t->out, "%.7g\t", s->perplexity);
+        else genet__str_add(&t->out, "-\t");
+        genet__str_add_n(&t->out, line, n);
+        genet__str_add(&t->out, "\n");
+    }
+    t->no_memory = t->out.failed;
+    t->failed = !t->no_memory && fwrite(t->out.at, 1, t->out.n, stdout) != t->out.n;
+    return !t->no_memory && !t->failed;
+}
+
+static bool score_lines(const model *m, const tokenizer *t, genet_workspace *w, const eval_options *o,
+                        const char *const *paths, int n, genet_err *err)
+{
+    teller tell = { .json = o->json };
+    bool ok = genet__lm_score_lines(m, t, w, paths, n, &o->how, tell_line, &tell, err);
+    if (ok && tell.no_memory) ok = genet__err_memory(err);
+    if (ok && (fflush(stdout) || tell.failed))
+        ok = genet__err_set(err, GENET_ERR_IO, "standard output could not be written");
+    genet__str_release(&tell.out);
+    return ok;
+}
+
+/* --- the verb ----------------------------------------------------------------------- */
+
+static bool score(const model *m, const tokenizer *t, genet_workspace *w, const eval_options *o,
+                  const char *const *paths, int n, str *out, genet_err *err)
+{
+    genet_score s;
+    if (o->lines) return score_lines(m, t, w, o, paths, n, err);
+    TRY(genet__lm_score_files(m, t, w, paths, n, &o->how, &s, err));
+    if (o->json) add_json(out, &s);
+    else add_text(out, &s);
+    return true;
+}
+
+/* The tokenizer comes from the folder, and only a family that reads text has one. */
 static bool evaluate(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
 {
     const eval_options *o = user;
     arena a = {0};
-    train_score score;
     int n = 0;
     if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: the text to predict");
     const char **paths = genet__split_lines(o->data, &n, &a);
-    bool ok = paths ? genet__lm_evaluate(folder, paths, n, d, &score, err) : genet__err_memory(err);
-    if (ok) report(out, &score, o->json);
+    genet_workspace *w = genet_workspace_new(d);
+    model *m = NULL;
+    bool ok = (paths && w) || genet__err_memory(err);
+    ok = ok && (m = genet__model_open(folder, d, MODEL_READ_ONLY, err));
+    if (ok && !m->family->vocab_size)
+        ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", folder,
+                            m->family->name);
+    tokenizer *t = ok ? genet__tokenizer_load(folder, err) : NULL;
+    ok = t && score(m, t, w, o, paths, n, out, err);
+    genet__tokenizer_free(t);
+    genet__model_free(m);
+    genet_workspace_free(w);
     genet__arena_release(&a);
     return ok;
 }
@@ -60,7 +152,8 @@ static int run(const verb *v, int argc, char **argv)
 {
     eval_options o;
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = evaluate,
+                                    .more_fields = &genet__lm_score_fields, .more_options = &o.how, .details = details,
                                     .folder = "say which model: a folder that `genet train` wrote" }, argc, argv);
 }
 
-const verb cli_verb_eval = { "eval", "FOLDER --data FILES [--json]", "how well a model predicts a text", run };
+const verb cli_verb_eval = { "eval", "FOLDER --data FILES [--lines] [--json]", "how well a model predicts a text", run };

@@ -1,68 +1,237 @@
-/* generate.c - `genet generate FOLDER -p TEXT`: text as it comes. */
+/* generate.c - `genet generate FOLDER -p TEXT`: text as it comes.
+ *
+ * Several sequences come in turns and are shown one after the other: the first that is not
+ * finished as it comes, the others from memory when it is their turn.  With --json each is one object in a line of
+ * its own, at the end. */
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "cli.h"
 #include "infer/generate.h"
 
-typedef struct generate_options { const char *prompt; int64_t tokens, threads; sampling how; } generate_options;
+enum { PROMPT_MAX_BYTES = 1 << 28 };
 
-#define AT(member) offsetof(generate_options, member)
+typedef struct program_options { const char *prompt, *prompt_file; int64_t threads; bool json; } program_options;
+
+#define AT(member) offsetof(program_options, member)
 static const field table[] = {
-    { "prompt",  FIELD_STRING, AT(prompt),          NULL, 0, 0, NULL, 0, "text to continue (-p; required)" },
-    { "tokens",  FIELD_INT,    AT(tokens),          "200", 0, 1e12, NULL, 0, "tokens to write (-n)" },
-    { "temp",    FIELD_DOUBLE, AT(how.temperature), "0.8", 0, 1000, NULL, 0, "0: always the likeliest; higher: bolder" },
-    { "top_k",   FIELD_INT,    AT(how.top_k),       "0", 0, 1e9, NULL, 0, "only among the k likeliest; 0: all" },
-    { "top_p",   FIELD_DOUBLE, AT(how.top_p),       "1", 0, 1, NULL, 0, "only among the likeliest that make up this share" },
-    { "seed",    FIELD_INT,    AT(how.seed),        "1337", 0, 9e15, NULL, 0, "the same seed writes the same text" },
-    { "threads", FIELD_INT,    AT(threads),         "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    { "prompt",  FIELD_STRING, AT(prompt),   NULL, 0, 0, NULL, 0, "text to continue (-p)" },
+    { "prompt_file", FIELD_STRING, AT(prompt_file), NULL, 0, 0, NULL, 0, "or a file that holds it; - is standard input" },
+    { "json",    FIELD_BOOL,   AT(json),     "false", 0, 0, NULL, 0, "print one JSON object for each text, without the prompt" },
+    { "threads", FIELD_INT,    AT(threads),  "0", 0, 4096, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const char details[] =
+    "Options that are not given are those of the folder's generation_config.json, then the ones below.\n"
     "Of a prompt longer than the model's context the last tokens are read, as many as the context holds.  When the context is\n"
-    "full, its older half is forgotten and writing goes on.  A prompt that begins with two dashes is written --prompt=--text.\n";
-static const short_name short_names[] = { { 'p', "prompt" }, { 'n', "tokens" }, { 0, NULL } };
+    "full, its older half is forgotten and writing goes on.  A prompt that begins with two dashes is written --prompt=--text.\n"
+    "In --stop, \\n is a new line, \\t a tab and \\\\ a backslash.\n";
+static const short_name short_names[] = { { "p", "prompt" }, { "n", "max_new_tokens" }, { "tokens", "max_new_tokens" },
+                                          { "temp", "temperature" }, { NULL, NULL } };
 
-/* Text leaves as it comes; a reader that went away ends the writing. */
-static bool show(void *user, const char *text, size_t n)
+/* What there is of one sequence; text: not printed yet. */
+typedef struct shown { str text; json_t *token; char finish[16]; double score; } shown;
+
+typedef struct work {
+    program_options    program;
+    generation_options writing;
+    options           *given;
+    const tokenizer   *tokenizer;
+    char              *file;            /* the prompt file's text, or NULL */
+    const char        *prompt;
+    shown             *shown;           /* num_return_sequences */
+    int                n, at;           /* sequences; the one being printed */
+    bool               begun, failed;   /* its beginning is printed; standard output takes no more */
+} work;
+
+/* --- prompts ----------------------------------------------------------------------------- */
+
+/* All of standard input; heap. */
+static char *read_input(size_t *n, genet_err *err)
 {
-    bool *failed = user;
-    *failed = fwrite(text, 1, n, stdout) != n || fflush(stdout);
-    return !*failed;
+    str all = {0};
+    char part[4096];
+    size_t got;
+    while (all.n <= PROMPT_MAX_BYTES && (got = fread(part, 1, sizeof part, stdin)) > 0) genet__str_add_n(&all, part, got);
+    genet__str_add(&all, "");
+    if (ferror(stdin)) genet__err_errno(err, "read", "standard input");
+    else if (all.n > PROMPT_MAX_BYTES) genet__err_set(err, GENET_ERR_USAGE, "standard input: more than %d MiB of prompt",
+                                                       PROMPT_MAX_BYTES >> 20);
+    else if (all.failed || !all.at) genet__err_memory(err);
+    else return *n = all.n, all.at;
+    genet__str_release(&all);
+    return NULL;
 }
 
-static bool write_text(model *m, const tokenizer *t, genet_device *d, const generate_options *o, genet_err *err)
+static bool find_prompt(work *w, genet_err *err)
 {
-    bool failed = false;
-    genet_workspace *w = genet_workspace_new(d);
-    if (!w) return genet__err_memory(err);
-    decoder *reader = genet__decoder_new(m, w, err);
-    generation g = { .prompt = o->prompt, .n_tokens = o->tokens, .sampling = o->how, .piece = show, .user = &failed };
-    bool ok = reader && genet__generate(reader, t, &g, err);
+    const program_options *o = &w->program;
+    size_t n = 0;
+    if (!o->prompt == !o->prompt_file)
+        return genet__err_set(err, GENET_ERR_USAGE, o->prompt ? "-p TEXT and --prompt-file FILE: one of the two"
+                                                              : "-p TEXT or --prompt-file FILE is missing: what to continue");
+    w->prompt = o->prompt;
+    if (o->prompt) return true;
+    w->file = strcmp(o->prompt_file, "-") ? genet__file_read(o->prompt_file, PROMPT_MAX_BYTES, &n, err) : read_input(&n, err);
+    if (!w->file) return false;
+    w->prompt = w->file;
+    return strlen(w->file) == n || genet__err_set(err, GENET_ERR_USAGE, "%s: a zero byte is no text", o->prompt_file);
+}
+
+/* --- text as it comes ------------------------------------------------------------------------ */
+
+static void put(work *w, const char *text, size_t n)
+{
+    if (!w->failed) w->failed = fwrite(text, 1, n, stdout) != n;
+}
+
+/* The line above the second and later texts, and the prompt. */
+static void put_beginning(work *w)
+{
+    if (w->begun) return;
+    w->begun = true;
+    char line[64];
+    int n = snprintf(line, sizeof line, "--- %d of %d ---\n", w->at + 1, w->n);
+    if (w->n > 1) put(w, line, (size_t)n);
+    put(w, w->prompt, strlen(w->prompt));
+}
+
+/* What can be shown of the sequence whose turn it is, and of those after it that are finished. */
+static void put_ready(work *w)
+{
+    while (w->at < w->n) {
+        shown *s = &w->shown[w->at];
+        put_beginning(w);
+        put(w, genet__str(&s->text), s->text.n);
+        genet__str_clear(&s->text);
+        if (!*s->finish) break;
+        put(w, "\n", 1);
+        w->at++;
+        w->begun = false;
+    }
+    if (fflush(stdout)) w->failed = true;
+}
+
+/* --- JSON ---------------------------------------------------------------------------------------- */
+
+/* What id stands for, as UTF-8. */
+static json_t *token_text(const work *w, int32_t id)
+{
+    str text = {0};
+    size_t n;
+    const char *piece = genet__tokenizer_piece(w->tokenizer, id, &n);
+    if (piece) genet__utf8_add(&text, piece, n);
+    json_t *j = text.failed ? NULL : json_stringn(genet__str(&text), text.n);
+    genet__str_release(&text);
+    return j;
+}
+
+static json_t *choice_json(const work *w, int32_t id, double logprob)
+{
+    return json_pack("{s:i, s:o, s:f}", "id", (int)id, "text", token_text(w, id), "logprob", logprob);
+}
+
+static bool add_token(const work *w, json_t *tokens, const genet_token *t)
+{
+    json_t *one = choice_json(w, t->id, t->logprob), *top = json_array();
+    bool ok = one && top;
+    for (int i = 0; ok && i < t->n_top; i++)
+        ok = !json_array_append_new(top, choice_json(w, t->top[i].id, t->top[i].logprob));
+    ok = ok && !json_object_set(one, "top", top) && !json_array_append(tokens, one);
+    json_decref(one);
+    json_decref(top);
+    return ok;
+}
+
+static bool print_json(const work *w, str *out, genet_err *err)
+{
+    for (int i = 0; i < w->n; i++) {
+        const shown *s = &w->shown[i];
+        json_t *j = json_pack("{s:i, s:o, s:s, s:f}", "sequence", i, "text", json_stringn(genet__str(&s->text), s->text.n),
+                              "finish", s->finish, "score", s->score);
+        bool ok = j && (!s->token || !json_object_set(j, "tokens", s->token));
+        if (ok) genet__json_print(j, 0, out);
+        json_decref(j);
+        if (!ok) return genet__err_memory(err);
+        genet__str_add(out, "\n");
+    }
+    return true;
+}
+
+/* --- writing ---------------------------------------------------------------------------------------- */
+
+/* A reader that went away ends the writing. */
+static bool take_piece(void *user, const genet_piece *p)
+{
+    work *w = user;
+    shown *s = &w->shown[p->sequence];
+    genet__str_add_n(&s->text, p->text, p->n_bytes);
+    if (p->finish) snprintf(s->finish, sizeof s->finish, "%s", p->finish);
+    s->score = p->score;
+    bool tokens = w->program.json && w->writing.logprobs > 0, ok = !s->text.failed;
+    if (tokens && !s->token) ok = (s->token = json_array()) && ok;
+    for (int i = 0; ok && tokens && i < p->n_token; i++) ok = add_token(w, s->token, &p->token[i]);
+    if (!w->program.json && p->sequence == w->at) put_ready(w);
+    return ok && !w->failed;
+}
+
+static bool write_text(work *w, model *m, genet_device *d, genet_err *err)
+{
+    genet_workspace *space = genet_workspace_new(d);
+    if (!space) return genet__err_memory(err);
+    decoder *reader = genet__decoder_new(m, space, genet__generation_rows(&w->writing), err);
+    bool ok = reader && genet__generate(reader, w->tokenizer, m, w->prompt, &w->writing, take_piece, w, err);
     genet__decoder_free(reader);
-    genet_workspace_free(w);
-    return ok && (!failed || genet__err_set(err, GENET_ERR_IO, "standard output could not be written"));
+    genet_workspace_free(space);
+    for (int i = 0; ok && i < w->n; i++)        /* ended by take_piece, and not by standard output */
+        if (!strcmp(w->shown[i].finish, "caller") && !w->failed) return genet__err_memory(err);
+    return ok && (!w->failed || genet__err_set(err, GENET_ERR_IO, "standard output could not be written"));
+}
+
+static bool was_given(const void *user, const char *name) { return genet__options_was_given(user, name); }
+
+static bool prepare(work *w, const char *folder, genet_err *err)
+{
+    TRY(genet__generation_defaults(&w->writing, folder, was_given, w->given, w->given->arena, err));
+    TRY(genet__generation_check(&w->writing, err));
+    w->n = (int)w->writing.num_return_sequences;
+    return (w->shown = genet__alloc_array((size_t)w->n, sizeof *w->shown)) || genet__err_memory(err);
+}
+
+static void release(work *w)
+{
+    for (int i = 0; w->shown && i < w->n; i++) {
+        genet__str_release(&w->shown[i].text);
+        json_decref(w->shown[i].token);
+    }
+    genet__free(w->shown);
+    genet__free(w->file);
 }
 
 static bool generate(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
 {
-    const generate_options *o = user;
-    if (!o->prompt) return genet__err_set(err, GENET_ERR_USAGE, "-p TEXT is missing: what to continue");
-    model *m = genet__model_open(folder, d, true, err);
+    work *w = user;
+    model *m = find_prompt(w, err) ? genet__model_open(folder, d, MODEL_READ_ONLY, err) : NULL;
     tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
-    bool ok = t && write_text(m, t, d, o, err);
+    w->tokenizer = t;
+    bool ok = t && prepare(w, folder, err) && write_text(w, m, d, err);
+    if (ok && w->program.json) ok = print_json(w, out, err);
     genet__tokenizer_free(t);
     genet__model_free(m);
-    genet__str_add(out, "\n");
+    release(w);
     return ok;
 }
 
 static int run(const verb *v, int argc, char **argv)
 {
-    generate_options o;
-    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .short_names = short_names,
-                                    .body = generate, .details = details, .folder = "say which model: a folder that `genet train` wrote" },
+    work w = {0};       /* its first member is the struct of the first table */
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &w, .threads = &w.program.threads, .short_names = short_names,
+                                    .more_fields = &genet__generation_fields,
+                                    .more_options = &w.writing, .given = &w.given, .body = generate, .details = details,
+                                    .folder = "say which model: a folder that `genet train` or transformers wrote" },
                       argc, argv);
 }
 

@@ -8,8 +8,8 @@
 #include "base/str.h"
 #include "cli.h"
 
-static const verb *const verbs[] = { &cli_verb_train, &cli_verb_generate, &cli_verb_eval, &cli_verb_predict, &cli_verb_info,
-                                     &cli_verb_plan, &cli_verb_bench };
+static const verb *const verbs[] = { &cli_verb_train, &cli_verb_generate, &cli_verb_complete, &cli_verb_eval, &cli_verb_predict,
+                                     &cli_verb_info, &cli_verb_plan, &cli_verb_bench, &cli_verb_export, &cli_verb_tokenize, &cli_verb_plot, &cli_verb_get };
 enum { N_VERB = sizeof verbs / sizeof *verbs };
 
 /* To stdout when asked for, to stderr as an answer to wrong usage. */

@@ -12,7 +12,7 @@ typedef struct predict_options { const char *data; int64_t threads; } predict_op
 
 #define AT(member) offsetof(predict_options, member)
 static const field table[] = {
-    { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, 0, "table with the columns the model was trained on (required)" },
+    { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS, "table with the columns the model was trained on (required)" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };

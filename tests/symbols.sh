@@ -1,8 +1,8 @@
 #!/bin/sh
 # symbols.sh - what the libraries define: every global name begins with genet_,
-# the shared library exports exactly the public ones (no double underscore),
-# and nothing is writable for the whole program but the counters of the test
-# hooks.
+# the shared library exports exactly the public ones (no double underscore), which
+# are those that the headers declare, and nothing is writable for the whole program
+# but the counters of the test hooks.
 build=${GENET_BUILD:-build}
 static=$build/libgenet.a
 shared=$build/libgenet.so
@@ -21,6 +21,19 @@ grep -v '^genet_[a-z]' "$scratch/exported" >"$scratch/leaked"
 report "exported though not public:" "$scratch/leaked"
 grep '^genet_[a-z]' "$scratch/defined" | comm -23 - "$scratch/exported" >"$scratch/hidden"
 report "public by name, but not exported (GENET_API is missing):" "$scratch/hidden"
+
+# Functions of the public headers: names before a parenthesis that come after GENET_API.
+headers=${GENET_SOURCE:-.}/include
+if command -v cc >/dev/null; then
+    printf '#include "genet/model.h"\n' | cc -E -P -I"$headers" -x c - 2>/dev/null |
+        sed 's/__attribute__((visibility("default")))/public_function/g' | tr '\n;' ' \n' |
+        grep -Eo 'public_function [^(]*genet_[a-z0-9_]+ *\(' | grep -Eo 'genet_[a-z0-9_]+ *\($' | tr -d ' (' | sort -u >"$scratch/declared"
+    [ "$(wc -l <"$scratch/declared")" -gt 100 ] || { echo "the headers' functions were not found"; bad=1; }
+    comm -23 "$scratch/declared" "$scratch/exported" >"$scratch/missing"
+    report "declared in a public header, but not exported:" "$scratch/missing"
+    comm -13 "$scratch/declared" "$scratch/exported" >"$scratch/secret"
+    report "exported, but in no public header:" "$scratch/secret"
+fi
 
 objdump -t "$static" | awk '
     /^[^ ]+: +file format/ { file = $1 }

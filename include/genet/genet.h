@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+#include <initializer_list>
 extern "C" {
 #endif
 
@@ -74,8 +75,13 @@ typedef struct genet_plan   genet_plan;
 typedef struct genet_workspace genet_workspace;
 
 /* Spells "rank, dims": genet_reshape(x, GENET_DIMS(B, T, C)). */
+#ifdef __cplusplus
+#define GENET_DIMS(...) \
+    (int)std::initializer_list<int64_t>{__VA_ARGS__}.size(), std::initializer_list<int64_t>{__VA_ARGS__}.begin()
+#else
 #define GENET_DIMS(...) \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__}
+#endif
 
 GENET_API int         genet_tensor_rank (const genet_tensor *t);
 /* Extent of dimension i; negative i counts from the end. */

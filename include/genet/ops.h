@@ -157,7 +157,8 @@ GENET_API T genet_dropout(T x, T rng, int stream, double p);
 
 GENET_API T genet_assign(T state, T value);
 /* Write value (n, ...) into rows position .. position+n of state (N, ...);
- * with batch: state (B, N, ...), value (B, n, ...), position i32 (B).
+ * with batch: state (B, N, ...), value (b, n, ...), position i32 (b), b <= B:
+ * the first b entries of the batch are written.
  * Rows outside are not written. */
 GENET_API T genet_write_at(T state, T value, T position);
 

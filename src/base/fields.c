@@ -77,9 +77,10 @@ static bool check_range(const field *f, double x, genet_err *err)
 static bool is_choice(const char *choices, const char *text)
 {
     size_t n = strlen(text);
-    for (const char *at = choices; at; at = strchr(at, '|'), at += at != NULL) {
+    for (const char *at = choices; at;) {
         size_t length = strcspn(at, "|");
         if (length == n && !memcmp(at, text, n)) return true;
+        at = at[length] ? at + length + 1 : NULL;
     }
     return false;
 }

@@ -20,7 +20,9 @@ typedef struct int_list { int n; int64_t at[INT_LIST_MAX]; } int_list;
 
 enum field_flag {
     FIELD_REQUIRED  = 1,    /* no default */
-    FIELD_RENEWABLE = 2     /* may be given anew at --resume */
+    FIELD_RENEWABLE = 2,    /* may be given anew at --resume */
+    FIELD_MANY      = 4,    /* strings: several values, one a line; the option may be given several times */
+    FIELD_WORDS     = 8     /* with FIELD_MANY: the option takes all words that follow it */
 };
 
 typedef struct field {

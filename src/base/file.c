@@ -82,6 +82,25 @@ static int open_call(const char *path, int flags)
     return fd;
 }
 
+/* A folder opens, and fails at the first read; here it is told at once. */
+static bool regular(int fd, struct stat *st, const char *path, genet_err *err)
+{
+    if (fstat(fd, st) != 0) return genet__err_errno(err, "read", path);
+    if (S_ISREG(st->st_mode)) return true;
+    if (!S_ISDIR(st->st_mode)) return genet__err_set(err, GENET_ERR_IO, "cannot read %s: not a regular file", path);
+    errno = EISDIR;
+    return genet__err_errno(err, "read", path);
+}
+
+int genet__file_open(const char *path, genet_err *err)
+{
+    struct stat st;
+    int fd = open_call(path, O_RDONLY | O_NONBLOCK);
+    if (fd < 0) genet__err_errno(err, "read", path);
+    else if (!regular(fd, &st, path, err)) close(fd), fd = -1;
+    return fd;
+}
+
 static ssize_t read_call(int fd, void *to, size_t n)
 {
     ssize_t got;
@@ -95,13 +114,7 @@ static ssize_t read_call(int fd, void *to, size_t n)
 static bool map_open(mapped *m, int fd, genet_err *err, const char *path)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) return genet__err_errno(err, "read", path);
-    if (S_ISDIR(st.st_mode)) {
-        errno = EISDIR;
-        return genet__err_errno(err, "read", path);
-    }
-    if (!S_ISREG(st.st_mode))
-        return genet__err_set(err, GENET_ERR_IO, "cannot read %s: not a regular file", path);
+    TRY(regular(fd, &st, path, err));
     *m = (mapped){ (const unsigned char *)"", 0 };
     if (st.st_size == 0) return true;           /* mmap refuses length 0 */
     void *at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -113,8 +126,8 @@ static bool map_open(mapped *m, int fd, genet_err *err, const char *path)
 bool genet__file_map(mapped *m, const char *path, genet_err *err)
 {
     *m = (mapped){ 0 };
-    int fd = open_call(path, O_RDONLY | O_NONBLOCK);        /* a FIFO must not make us wait */
-    if (fd < 0) return genet__err_errno(err, "read", path);
+    int fd = genet__file_open(path, err);
+    if (fd < 0) return false;
     bool ok = map_open(m, fd, err, path);
     close(fd);
     return ok;
@@ -144,11 +157,8 @@ static bool read_all(int fd, str *text, size_t max_bytes, const char *path, gene
 
 char *genet__file_read(const char *path, size_t max_bytes, size_t *size_bytes, genet_err *err)
 {
-    int fd = open_call(path, O_RDONLY);
-    if (fd < 0) {
-        genet__err_errno(err, "read", path);
-        return NULL;
-    }
+    int fd = genet__file_open(path, err);
+    if (fd < 0) return NULL;
     str text = { 0 };
     bool ok = read_all(fd, &text, max_bytes, path, err);
     close(fd);
@@ -165,10 +175,9 @@ bool genet__file_exists(const char *path)
 
 bool genet__file_exists_in(const char *folder, const char *name)
 {
-    char *path = genet__path_join(folder, name);
-    bool there = path && genet__file_exists(path);
-    genet__free(path);
-    return there;
+    char path[4096];                /* no heap: a failed allocation must not read as "absent" */
+    int n = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return n > 0 && n < (int)sizeof path && genet__file_exists(path);
 }
 
 bool genet__file_is_dir(const char *path)
@@ -185,8 +194,8 @@ uint32_t genet__crc32(uint32_t crc, const void *bytes, size_t n)
 bool genet__file_crc32(const char *path, uint32_t *crc, int64_t *size_bytes, genet_err *err)
 {
     enum { CHUNK = 1 << 16 };
-    int fd = open_call(path, O_RDONLY);
-    if (fd < 0) return genet__err_errno(err, "read", path);
+    int fd = genet__file_open(path, err);
+    if (fd < 0) return false;
     char *chunk = genet__alloc(CHUNK);
     ssize_t got = 0;
     int64_t size = 0;

@@ -9,6 +9,9 @@ typedef struct mapped { const unsigned char *at; size_t size_bytes; } mapped;
 
 bool genet__file_map(mapped *m, const char *path, genet_err *err);      /* read-only; regular files only */
 void genet__file_unmap(mapped *m);
+/* A descriptor to read a regular file, or -1: a FIFO makes nobody wait, a device
+ * is not read for ever. */
+int genet__file_open(const char *path, genet_err *err);
 /* Whole file, one zero byte after it; free with genet__free. */
 char *genet__file_read(const char *path, size_t max_bytes, size_t *size_bytes, genet_err *err);
 /* All n bytes, whatever signals and short writes; false: see errno. */

@@ -54,6 +54,7 @@ json_t *genet__json_parse(const char *text, size_t n, const char *where, genet_e
     json_error_t e;
     json_t *j = load(text, n, 0, &e);
     if (!j && json_error_code(&e) == json_error_numeric_overflow) j = load(text, n, JSON_DECODE_INT_AS_REAL, &e);
+    else if (!j) j = load(text, n, 0, &e);      /* jansson's lexer calls a failed allocation bad syntax: is it? */
     if (j) return j;
     if (!e.text[0] || json_error_code(&e) == json_error_out_of_memory) genet__err_memory(err);  /* no words: no memory */
     else genet__err_set(err, GENET_ERR_FORMAT, "%s:%d:%d: %s", where, e.line, e.column, e.text);
@@ -137,6 +138,26 @@ bool genet__json_string(const json_t *o, const char *key, const char *where, con
     if (!json_is_string(j)) return wrong(j, key, where, "a string", err);
     *out = json_string_value(j);
     return true;
+}
+
+bool genet__json_merge(json_t *to, const json_t *from, bool without_nulls)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)from, key, value) {
+        if (json_object_get(to, key) || (without_nulls && json_is_null(value))) continue;
+        if (json_object_set(to, key, value)) return false;
+    }
+    return true;
+}
+
+void genet__json_append(json_t **list, json_t *value)
+{
+    if (!*list) json_decref(value);
+    else if (json_array_append_new(*list, value)) {
+        json_decref(*list);
+        *list = NULL;
+    }
 }
 
 /* --- printing ------------------------------------------------------------- */

@@ -49,9 +49,9 @@ void genet__str_printf(str *s, const char *fmt, ...)
     if (n < 0) s->failed = true;
     if (n < 0 || !reserve(s, (size_t)n)) return;
     va_start(ap, fmt);
-    genet__vformat(s->at + s->n, (size_t)n + 1, fmt, ap);
+    if (genet__vformat(s->at + s->n, (size_t)n + 1, fmt, ap) == n) s->n += (size_t)n;
+    else s->failed = true;          /* libc, too, may want memory */
     va_end(ap);
-    s->n += (size_t)n;
 }
 
 void genet__str_clear(str *s)

@@ -142,8 +142,8 @@ static bool copy_bytes(writer *w, int fd, const char *from, genet_err *err)
 
 bool genet__file_copy(const char *from, const char *to, genet_err *err)
 {
-    int fd = open(from, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return genet__err_errno(err, "read", from);
+    int fd = genet__file_open(from, err);
+    if (fd < 0) return false;
     writer w;
     bool ok = genet__writer_open(&w, to, err);
     if (ok) {

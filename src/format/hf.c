@@ -1,6 +1,8 @@
 /* hf.c - opening a model folder.  The common ways in which one is not there,
  * or not in the form we read, each get their own words. */
 #include "format/hf.h"
+#include <errno.h>
+#include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -36,33 +38,34 @@ static bool open_config(hf_folder *f, genet_err *err)
     return f->config && genet__json_string(f->config, "model_type", path, &f->model_type, NULL, err);
 }
 
-/* Only one file of weights is read.  The other ways to store them are known by
- * their names, so that the message can say how to get the one. */
+/* Other ways to store weights are known by their names, so that the message
+ * can say how to get one that is read. */
 static bool open_weights(hf_folder *f, genet_err *err)
 {
-    const char *path = path_in(f, "model.safetensors");
-    if (!path) return genet__err_memory(err);
-    if (has(f, "model.safetensors")) return genet__safetensors_open(&f->weights, path, err);
+    if (genet__shards_exist(f->path)) return genet__shards_open(&f->weights, f->path, err);
     const char *hint = "";
-    if (has(f, "model.safetensors.index.json"))
-        hint = "; its weights are cut into several files, which this version cannot read: save them as one";
-    else if (has(f, "pytorch_model.bin"))
+    if (has(f, "pytorch_model.bin") || has(f, "pytorch_model.bin.index.json"))
         hint = "; pytorch_model.bin is a Python pickle, which is never read: save with safe_serialization=True";
     else if (has(f, "training"))
         hint = "; the training in it has not saved a model yet";
-    return missing(f, "model.safetensors", hint, err);
+    return missing(f, WEIGHTS_FILE, hint, err);
+}
+
+/* Absent, a file, and what cannot be looked at (a loop of links, no permission) differ. */
+static bool check_folder(const char *path, genet_err *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return errno == ENOENT && !genet__file_exists(path) ? genet__err_set(err, GENET_ERR_IO, "there is no folder %s", path)
+                                                            : genet__err_errno(err, "open the folder", path);
+    if (S_ISDIR(st.st_mode)) return true;
+    return genet__err_set(err, GENET_ERR_IO, "%s is a file; a model is a folder with config.json and model.safetensors", path);
 }
 
 bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err *err)
 {
     *f = (hf_folder){ .path = path };
-    bool ok = genet__file_is_dir(path);
-    if (!ok && genet__file_exists(path))
-        genet__err_set(err, GENET_ERR_IO, "%s is a file; a model is a folder with config.json and model.safetensors",
-                       path);
-    else if (!ok)
-        genet__err_set(err, GENET_ERR_IO, "there is no folder %s", path);
-    ok = ok && open_config(f, err) && (!with_weights || open_weights(f, err));
+    bool ok = check_folder(path, err) && open_config(f, err) && (!with_weights || open_weights(f, err));
     if (!ok) genet__hf_close(f);
     return ok;
 }
@@ -70,7 +73,7 @@ bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err
 void genet__hf_close(hf_folder *f)
 {
     json_decref(f->config);
-    genet__safetensors_close(&f->weights);
+    genet__shards_close(&f->weights);
     genet__arena_release(&f->arena);
     *f = (hf_folder){ 0 };
 }

@@ -1,15 +1,15 @@
 /* hf.h - a model folder as Hugging Face lays it out: config.json beside
- * model.safetensors.  Says in words what is missing; what the config means is
+ * the weights.  Says in words what is missing; what the config means is
  * the model's business. */
 #ifndef GENET_FORMAT_HF_H
 #define GENET_FORMAT_HF_H
-#include "format/safetensors.h"
+#include "format/shards.h"
 
 typedef struct hf_folder {
     const char *path;           /* as given; must outlive this */
     json_t     *config;         /* an object */
     const char *model_type;     /* config's, owned by it */
-    safetensors weights;
+    shards      weights;
     arena       arena;
 } hf_folder;
 

@@ -14,7 +14,7 @@
 #include "base/half.h"
 #include "base/str.h"
 
-enum { HEADER_MAX = 100 * 1000 * 1000 };        /* as Hugging Face's reader */
+enum { HEADER_MAX = 100 * 1000 * 1000, NAME_MAX_BYTES = 1000 };      /* the first as Hugging Face's reader */
 
 typedef struct type_row { const char *name; int dtype, bytes; } type_row;
 
@@ -54,16 +54,20 @@ static bool shape_size(int rank, const int64_t *dim, int element_bytes, int64_t 
 
 /* --- reading -------------------------------------------------------------- */
 
-/* "FILE: tensor NAME: why"; a hostile name must not reach the terminal raw. */
+const char *genet__safetensor_shown(const char *name, shown_name *out)
+{
+    size_t n = 0, most = sizeof out->at - 8;
+    for (; name[n] && n < most; n++)
+        out->at[n] = (unsigned char)name[n] < 32 || name[n] == 127 ? '?' : name[n];
+    memcpy(out->at + n, name[n] ? "..." : "", name[n] ? sizeof "..." : 1);
+    return out->at;
+}
+
+/* "FILE: tensor NAME: why" */
 static bool bad_tensor(const safetensors *s, const char *name, const char *why, genet_err *err)
 {
-    char safe[101];
-    size_t n = 0;
-    for (; name[n] && n < sizeof safe - 1; n++)
-        safe[n] = (unsigned char)name[n] < 32 || name[n] == 127 ? '?' : name[n];
-    safe[n] = 0;
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: tensor %s%s: %s; the file is damaged: fetch or save it again",
-                          s->path, safe, name[n] ? "..." : "", why);
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: tensor %s: %s; the file is damaged: fetch or save it again",
+                          s->path, SHOWN(name), why);
 }
 
 /* A list of `least` to `most` integers from 0 on. */
@@ -164,6 +168,7 @@ static bool read_header(safetensors *s, json_t *header, const unsigned char *dat
             TRY(read_metadata(s, value, err));
             continue;
         }
+        if (strlen(key) > NAME_MAX_BYTES) return bad_tensor(s, key, "its name is longer than 1000 bytes", err);
         const char *name = genet__arena_strdup(&s->arena, key);
         if (!name) return genet__err_memory(err);
         if (!json_is_object(value)) return bad_tensor(s, name, "its entry is not an object", err);
@@ -242,6 +247,23 @@ const char *genet__safetensors_meta(const safetensors *s, const char *key)
 
 /* --- values ----------------------------------------------------------------- */
 
+/* genet__from_f16 without a branch, so that the loop over a file becomes vector
+ * instructions: exponents move by 112; a denormal is the difference of two normal
+ * numbers, exact also where denormals are flushed to zero. */
+static inline float half_value(uint16_t h)
+{
+    uint32_t magnitude = h & 0x7fffu, sign = (uint32_t)(h & 0x8000u) << 16, u, large = magnitude >= 0x7c00u;
+    uint32_t normal = (magnitude << 13) + ((112u << 23) << large), small = (magnitude << 13) | 113u << 23;
+    normal |= (uint32_t)(magnitude > 0x7c00u) << 22;            /* NaN, quiet as hardware makes it */
+    float f;
+    memcpy(&f, &small, sizeof f);
+    f -= 0x1p-14f;
+    memcpy(&u, &f, sizeof u);
+    u = sign | (magnitude < 0x400u ? u : normal);
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
 /* Each case reads its elements through memcpy: the file promises no alignment. */
 #define EACH(type, expression) \
     for (int64_t i = 0; i < t->numel; i++) { type x; memcpy(&x, t->at + i * (int64_t)sizeof x, sizeof x); expression; }
@@ -251,23 +273,47 @@ bool genet__safetensor_to_f32(const safetensor *t, float *out)
     if (t->dtype == GENET_F32) { if (t->size_bytes) memcpy(out, t->at, t->size_bytes); }
     else if (t->dtype == GENET_F64) EACH(double, out[i] = (float)x)
     else if (t->dtype == GENET_BF16) EACH(uint16_t, out[i] = genet__from_bf16(x))
-    else if (t->dtype == GENET_F16) EACH(uint16_t, out[i] = genet__from_f16(x))
+    else if (t->dtype == GENET_F16) EACH(uint16_t, out[i] = half_value(x))
     else return false;
     return true;
 }
+#undef EACH
 
-/* inf and NaN are the values whose exponent is all ones. */
+/* inf and NaN are the values whose exponent is all ones.  A block is looked
+ * through without a branch, so that the loop becomes vector instructions; the
+ * index is wanted only of a block that has one. */
+#define FIND(name, type, exponent)                                                              \
+    static int64_t name(const unsigned char *at, int64_t n)                                     \
+    {                                                                                           \
+        enum { BLOCK = 4096 };                                                                  \
+        type x[BLOCK];                                                                          \
+        for (int64_t start = 0; start < n; start += BLOCK) {                                    \
+            int64_t count = n - start < BLOCK ? n - start : BLOCK;                              \
+            type bad = 0;                                                                       \
+            memcpy(x, at + start * (int64_t)sizeof *x, (size_t)count * sizeof *x);              \
+            for (int64_t i = 0; i < count; i++)                                                 \
+                bad |= (type)((x[i] & (type)(exponent)) == (type)(exponent));                   \
+            for (int64_t i = 0; bad && i < count; i++)                                          \
+                if ((x[i] & (type)(exponent)) == (type)(exponent)) return start + i;            \
+        }                                                                                       \
+        return -1;                                                                              \
+    }
+FIND(find_16, uint16_t, 0x7c00u)
+FIND(find_b16, uint16_t, 0x7f80u)
+FIND(find_32, uint32_t, 0x7f800000u)
+FIND(find_64, uint64_t, UINT64_C(0x7ff0000000000000))
+#undef FIND
+
 int64_t genet__safetensor_first_nonfinite(const safetensor *t)
 {
-#define FIND(type, exponent) EACH(type, if ((x & (type)(exponent)) == (type)(exponent)) return i)
-    if (t->dtype == GENET_F32) FIND(uint32_t, 0x7f800000u)
-    else if (t->dtype == GENET_F64) FIND(uint64_t, UINT64_C(0x7ff0000000000000))
-    else if (t->dtype == GENET_BF16) FIND(uint16_t, 0x7f80u)
-    else if (t->dtype == GENET_F16) FIND(uint16_t, 0x7c00u)
-#undef FIND
-    return -1;
+    switch (t->dtype) {
+    case GENET_F32:  return find_32(t->at, t->numel);
+    case GENET_F64:  return find_64(t->at, t->numel);
+    case GENET_F16:  return find_16(t->at, t->numel);
+    case GENET_BF16: return find_b16(t->at, t->numel);
+    default:         return -1;
+    }
 }
-#undef EACH
 
 /* --- writing ---------------------------------------------------------------- */
 
@@ -291,28 +337,34 @@ static int append(const char *text, size_t n, void *out)
     return ((str *)out)->failed ? -1 : 0;
 }
 
+int64_t genet__safetensor_entry_bytes(const safetensor_entry *e)
+{
+    const type_row *type = type_of(e->dtype);
+    int64_t numel, size;
+    bool fits = type && e->rank >= 0 && e->rank <= GENET_MAX_DIM && shape_size(e->rank, e->dim, type->bytes, &numel, &size);
+    return fits ? size : -1;
+}
+
 /* Offsets follow from the order of the entries: each begins where the last ended. */
 static bool fill_header(json_t *header, const safetensor_entry *e, int n, const json_t *metadata, genet_err *err)
 {
     int64_t begin = 0;
     if (metadata && json_object_set(header, "__metadata__", (json_t *)metadata)) return genet__err_memory(err);
     for (int i = 0; i < n; i++) {
-        const type_row *type = type_of(e[i].dtype);
-        int64_t numel, size;
-        if (!type || e[i].rank < 0 || e[i].rank > GENET_MAX_DIM ||
-            !shape_size(e[i].rank, e[i].dim, type->bytes, &numel, &size))
+        int64_t size = genet__safetensor_entry_bytes(&e[i]);
+        if (size < 0)
             return genet__err_set(err, GENET_ERR_USAGE,
                                   "tensor %s has a type or shape that no safetensors file can hold", e[i].name);
         if (json_object_get(header, e[i].name))
             return genet__err_set(err, GENET_ERR_USAGE, "two tensors of one file are named %s", e[i].name);
-        if (json_object_set_new(header, e[i].name, entry_json(&e[i], type->name, begin, begin + size)))
+        if (json_object_set_new(header, e[i].name, entry_json(&e[i], type_of(e[i].dtype)->name, begin, begin + size)))
             return genet__err_memory(err);
         begin += size;
     }
     return true;
 }
 
-/* Length and header, padded with spaces to a multiple of 8 bytes. */
+/* Length and header, padded with spaces. */
 static bool header_text(str *out, const safetensor_entry *e, int n, const json_t *metadata, genet_err *err)
 {
     json_t *header = json_object();
@@ -320,7 +372,7 @@ static bool header_text(str *out, const safetensor_entry *e, int n, const json_t
     genet__str_add_n(out, "\0\0\0\0\0\0\0\0", 8);
     if (ok && json_dump_callback(header, append, out, JSON_COMPACT)) ok = genet__err_memory(err);
     json_decref(header);
-    while (ok && !out->failed && out->n % 8) genet__str_add(out, " ");
+    while (ok && !out->failed && out->n % SAFETENSORS_ALIGN) genet__str_add(out, " ");
     if (ok && out->failed) ok = genet__err_memory(err);
     for (int i = 0; ok && i < 8; i++) out->at[i] = (char)((uint64_t)(out->n - 8) >> 8 * i);
     return ok;
@@ -331,8 +383,7 @@ static bool write_data(writer *w, const safetensor_entry *e, int n, safetensors_
                        genet_err *err)
 {
     for (int i = 0; i < n; i++) {
-        int64_t numel, size;
-        if (!shape_size(e[i].rank, e[i].dim, type_of(e[i].dtype)->bytes, &numel, &size)) return false;
+        int64_t size = genet__safetensor_entry_bytes(&e[i]);
         for (int64_t start = 0; start < size; start += SAFETENSORS_CHUNK) {
             size_t bytes = (size_t)(size - start < SAFETENSORS_CHUNK ? size - start : SAFETENSORS_CHUNK);
             TRY(read(user, i, start, bytes, piece, err));

@@ -4,7 +4,11 @@
  * holes (huggingface.co/docs/safetensors, "Format").
  *
  * Reading maps the file and copies nothing; every claim of the header is
- * checked before a pointer is handed out.  Writing streams. */
+ * checked before a pointer is handed out.  Writing streams.
+ *
+ * A mapped file that somebody shortens in place while it is read ends the
+ * process (SIGBUS); writing here, as in Hugging Face's tools, replaces files
+ * by renaming, which leaves a mapping whole. */
 #ifndef GENET_FORMAT_SAFETENSORS_H
 #define GENET_FORMAT_SAFETENSORS_H
 #include "base/arena.h"
@@ -44,8 +48,13 @@ const char *genet__safetensors_meta(const safetensors *s, const char *key);
 
 /* All elements as float; F32, F64, F16 and BF16 only (false: another type). */
 bool genet__safetensor_to_f32(const safetensor *t, float *out);
-/* Index of the first inf or NaN of a float tensor, or -1. */
+/* Index of the first inf or NaN of a float tensor, or -1; as fast as memory. */
 int64_t genet__safetensor_first_nonfinite(const safetensor *t);
+
+/* A name for messages: a hostile one must not reach the terminal raw, nor fill it. */
+typedef struct shown_name { char at[108]; } shown_name;
+const char *genet__safetensor_shown(const char *name, shown_name *out);
+#define SHOWN(name) genet__safetensor_shown(name, &(shown_name){ .at = "" })
 
 typedef struct safetensor_entry {
     const char *name;
@@ -61,9 +70,12 @@ typedef struct file_sum { int64_t size_bytes; uint32_t crc; } file_sum;
 
 /* Write entries in the given order, in pieces of at most SAFETENSORS_CHUNK
  * bytes, atomically.  metadata (an object of strings) and sum (size and CRC-32 of
- * the file written) may be NULL.  The header is padded so that data begins at a multiple of
- * 8 bytes. */
-enum { SAFETENSORS_CHUNK = 1 << 20 };
+ * the file written) may be NULL.  The header is padded so that data begins at a
+ * multiple of SAFETENSORS_ALIGN bytes (the format asks for 8): tensors in a
+ * mapped file then begin as they would in memory. */
+enum { SAFETENSORS_CHUNK = 1 << 20, SAFETENSORS_ALIGN = 64 };
 bool genet__safetensors_write(const char *path, const safetensor_entry *e, int n, const json_t *metadata,
                               safetensors_read_fn *read, void *user, file_sum *sum, genet_err *err);
+/* Bytes of an entry's data; -1: a type or shape that no file can hold. */
+int64_t genet__safetensor_entry_bytes(const safetensor_entry *e);
 #endif

@@ -232,7 +232,8 @@ tensor *genet_scatter_last(tensor *g, tensor *index, int64_t n)
 /* --- write_at ----------------------------------------------------------------------------------- */
 
 /* The rank of position says which form is meant: 0, rows are dimension 0;
- * 1, dimension 0 is a batch with a position each, rows are dimension 1. */
+ * 1, dimension 0 is a batch with a position each, rows are dimension 1; of a
+ * smaller batch the state's first entries are written. */
 static bool infer_write_at(tensor *y)
 {
     const tensor *state = y->in[0], *value = y->in[1], *position = y->in[2];
@@ -241,8 +242,8 @@ static bool infer_write_at(tensor *y)
     if (value->dtype != state->dtype)
         return genet__fail(y, "state is %s and the value %s: use cast", genet_dtype_name(state->dtype),
                            genet_dtype_name(value->dtype));
-    if (axis > 1 || rank <= axis || value->shape.rank != rank || !dims_agree(state, value, 0, axis) ||
-        !dims_agree(state, value, axis + 1, rank) || (axis && position->shape.dim[0] != state->shape.dim[0]))
+    if (axis > 1 || rank <= axis || value->shape.rank != rank || !dims_agree(state, value, axis + 1, rank) ||
+        (axis && (value->shape.dim[0] > state->shape.dim[0] || position->shape.dim[0] != value->shape.dim[0])))
         return genet__fail(y, "value %s at position %s does not fit state %s", SHAPE_TEXT(value), SHAPE_TEXT(position),
                            SHAPE_TEXT(state));
     return genet__infer_same(y);
@@ -265,6 +266,7 @@ static const probe probes_write_at[] = {
     { .edge = true, .in = { PF(-2, 2, 17), PF(-2, 2, 5), { 'i', 10, 16, 0, {0} } } },
     { .edge = true, .in = { PF(-2, 2, 3, 7, 2, 5), PF(-2, 2, 3, 2, 2, 5), PI(-1, 7, 3) } },
     { .edge = true, .in = { PF(-2, 2, 5, 33), PF(-2, 2, 5, 1), PI(0, 32, 5) } },
+    { .edge = true, .in = { PF(-2, 2, 5, 7, 3), PF(-2, 2, 2, 4, 3), PI(-1, 6, 2) } },
     { .edge = true, .in = { PI(-9, 9, 7, 3), PI(-9, 9, 3, 3), { 'i', 0, 4, 0, {0} } } },
     { .edge = true, .in = { PF(-2, 2, 7, 3), PF(-2, 2, 0, 3), { 'i', 0, 4, 0, {0} } } },
     { .edge = true, .in = { PF(-2, 2, 67, 521), PF(-2, 2, 53, 521), { 'i', 0, 20, 0, {0} } } },

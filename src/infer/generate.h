@@ -1,48 +1,108 @@
 /* generate.h - from a language model to text: the prompt in chunks of one fixed
- * size, then one token at a time through caches of keys and values.
+ * size, then one token at a time through caches of keys and values, for one or several
+ * sequences at once.
  *
  * When the context is full the window slides: the last half of the text in it
  * is read again from position 0, and generation goes on.  Of a longer prompt the
- * last tokens are read, as many as the context holds. */
+ * last tokens are read, as many as the context holds.  Beams do not slide. */
 #ifndef GENET_INFER_GENERATE_H
 #define GENET_INFER_GENERATE_H
 #include "base/fields.h"
+#include "genet/model.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
-typedef struct sampling {
-    double  temperature;    /* 0: always the likeliest */
-    int64_t top_k;          /* 0: all */
-    double  top_p;          /* 1: all */
+/* Names, meanings and order of application are those of transformers' GenerationConfig; frequency and presence
+ * penalties those of OpenAI's API. */
+typedef struct generation_options {
+    int64_t max_new_tokens;
+    int64_t max_length;             /* of prompt and text together; 0: any */
+    double  temperature;            /* 0: always the likeliest */
+    int64_t top_k;                  /* 0: all */
+    double  top_p, min_p, typical_p;            /* 1, 0, 1: all */
+    double  repetition_penalty;     /* 1: none; over prompt and text (Keskar et al. 2019) */
+    double  frequency_penalty, presence_penalty;                /* 0: none; over the text */
+    int64_t no_repeat_ngram_size;   /* 0: any */
+    int64_t num_beams;              /* 1: no beam search */
+    double  length_penalty;         /* exponent of the length that a beam's score is divided by */
+    const char *early_stopping;     /* "false", "true", "never" */
+    int64_t num_return_sequences;
+    const char *stop;               /* stop strings: lines, with \n \t \\ for what cannot stand in one */
+    int64_t logprobs;               /* 0: none; k: the k likeliest with every token */
     int64_t seed;
-} sampling;
+    bool    ignore_eos;
+    int_list eos_token_id;          /* empty: what config.json and the tokenizer say */
+} generation_options;
+extern const fields genet__generation_fields;
 
-typedef struct candidate { float logit; int32_t id; } candidate;
-/* An id drawn from logits (n); scratch holds n; draw is uniform in [0, 1). */
-int32_t genet__sample(const float *logits, candidate *scratch, int64_t n, const sampling *s, double draw);
+/* What FOLDER/generation_config.json says, over the defaults; a field that `given` (may be NULL) names as
+ * set by the user stays.  What options imply for others (beams are not sampled) is done here too, so call it
+ * in any case. No such file, or folder NULL: nothing more changes. */
+bool genet__generation_defaults(generation_options *o, const char *folder, bool (*given)(const void *user, const char *name),
+                                const void *user, arena *a, genet_err *err);
+/* What single ranges do not say; in words. */
+bool genet__generation_check(const generation_options *o, genet_err *err);
 
-/* One sequence being read and continued: two plans, caches, the text so far. */
+/* --- the decoder: text being read and continued ------------------------------- */
+
 typedef struct decoder decoder;
 
-/* m has its weights and must outlive it; w is lent to whatever runs. */
-decoder *genet__decoder_new(model *m, genet_workspace *w, genet_err *err);
+/* For `rows` sequences.  m has its weights, is only read, and must outlive it; w is lent to whatever runs. */
+decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err);
 void     genet__decoder_free(decoder *d);
-void     genet__decoder_reset(decoder *d);              /* forget the text */
-/* Read n >= 1 more ids; the logits of what follows the last of them. */
-bool     genet__decoder_read(decoder *d, const int32_t *ids, int64_t n, genet_err *err);
-const float *genet__decoder_logits(const decoder *d);   /* (vocab_size) */
-int64_t  genet__decoder_position(const decoder *d);     /* tokens in the window */
+int64_t  genet__decoder_rows(const decoder *d);
+int64_t  genet__decoder_vocab(const decoder *d);
+int64_t  genet__decoder_window(const decoder *d);               /* tokens that the model sees at once */
+int64_t  genet__decoder_position(const decoder *d);             /* tokens in the window now */
+/* All rows begin with these n >= 1 ids (the last ones, when they are more than the window holds). The
+ * beginning that they share with what was begun before is not read again; the answer is the same to the last bit. */
+bool     genet__decoder_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err);
+/* Row b goes on from what row parent[b] held (NULL: from its own) with ids[b], for all rows. */
+bool     genet__decoder_step(decoder *d, const int32_t *ids, const int32_t *parent, genet_err *err);
+/* (rows, vocab) of what follows; after begin all rows are equal.  Finite, or the call before failed. */
+const float *genet__decoder_logits(const decoder *d);
 
-typedef struct generation {
-    const char *prompt;
-    int64_t     n_tokens;
-    sampling    sampling;
-    /* Text as it comes, always whole UTF-8 characters; false stops. */
-    bool      (*piece)(void *user, const char *text, size_t n);
-    void       *user;
-} generation;
+/* --- choosing (sample.c) --------------------------------------------------------- */
 
-/* Continue the prompt (passed on first) by n_tokens, or until the model's end
- * token. */
-bool genet__generate(decoder *d, const tokenizer *t, const generation *g, genet_err *err);
+typedef struct candidate { float logit; int32_t id; } candidate;
+
+/* Apply penalties and bans to logits (n_vocab), in place. text: the n ids so far, the first n_prompt of which are
+ * the prompt. */
+void    genet__adjust_logits(float *logits, int64_t n_vocab, const int32_t *text, int64_t n, int64_t n_prompt,
+                             const generation_options *o);
+/* An id drawn by temperature, top_k, top_p, min_p, typical_p; scratch holds n_vocab; draw is uniform in [0, 1). */
+int32_t genet__sample(const float *logits, candidate *scratch, int64_t n_vocab, const generation_options *o, double draw);
+/* What that draw is among: n candidates in scratch, c with weight e^((c.logit - max) / temperature), `total` in all. */
+typedef struct choice_set { int64_t n; double max, temperature, total; } choice_set;
+choice_set genet__sample_among(const float *logits, candidate *scratch, int64_t n_vocab, const generation_options *o);
+double  genet__sample_weight(const choice_set *s, const candidate *c);
+/* The k likeliest into out (k <= n_vocab), in order: falling logit, rising id; scratch holds n_vocab. */
+void    genet__likeliest(const float *logits, candidate *scratch, int64_t n_vocab, int64_t k, candidate *out);
+/* Log of the sum of e^logit, in double. */
+double  genet__log_sum_exp(const float *logits, int64_t n);
+
+/* --- writing ----------------------------------------------------------------------- */
+
+/* Continue the prompt: sampling or greedy (generate.c), or beam search (beam.c) when num_beams > 1.  d has as many rows as
+ * genet__generation_rows says. */
+int64_t genet__generation_rows(const generation_options *o);
+bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char *prompt, const generation_options *o,
+                     genet_piece_fn *piece, void *user, genet_err *err);
+
+/* The ids that end a text, how many: those of the options, else config.json's eos_token_id and the tokenizer's end; none
+ * with ignore_eos. */
+int genet__end_tokens(const model *m, const tokenizer *t, const generation_options *o, int32_t out[8]);
+
+/* Append n bytes as UTF-8: what is none becomes U+FFFD, one for each longest beginning of a character, as Unicode
+ * (chapter 3.9) recommends. */
+void genet__utf8_add(str *out, const char *bytes, size_t n);
+
+/* beam.c: transformers' _beam_search, token for token. */
+bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const int32_t *prompt, int64_t n_prompt,
+                        const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err);
+
+/* complete.c: the *n likeliest continuations of text up to the end of the word, by best-first search; d has COMPLETE_ROWS rows. */
+enum { COMPLETE_ROWS = 8 };
+bool genet__complete(decoder *d, const tokenizer *t, const model *m, const char *text, genet_completion *out, int *n,
+                     genet_err *err);
 #endif

@@ -67,11 +67,8 @@ static bool check(const void *config, genet_err *err)
         return genet__err_set(err, GENET_ERR_USAGE, "n_embd %lld is not divisible by n_head %lld; %lld would be",
                               (long long)c->n_embd, (long long)c->n_head,
                               (long long)((c->n_embd / c->n_head + 1) * c->n_head));
-    if (c->scale_attn_by_inverse_layer_idx || !c->scale_attn_weights || c->add_cross_attention)
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s is set to what genet does not do",
-                              c->add_cross_attention ? "add_cross_attention" : !c->scale_attn_weights
-                              ? "scale_attn_weights" : "scale_attn_by_inverse_layer_idx");
-    return true;
+    return !c->add_cross_attention ||
+           genet__err_set(err, GENET_ERR_FORMAT, "add_cross_attention is true; genet has no cross-attention");
 }
 
 /* --- the forward pass ------------------------------------------------------------- */
@@ -89,12 +86,20 @@ static double residual_std(const gpt2 *c) { return c->initializer_range / sqrt(2
 static tensor *remembered(net *n, const char *name, tensor *x, const model_inputs *in)
 {
     if (!in->cache_length || x->poisoned) return x;
-    int64_t B = dim_of(x, 0), H = dim_of(x, 2), D = dim_of(x, 3);
+    int64_t B = in->cache_rows ? in->cache_rows : dim_of(x, 0), H = dim_of(x, 2), D = dim_of(x, 3);
     tensor *cache = genet__net_state(n, name, PARAM_CACHE, GENET_DIMS(B, in->cache_length, H, D));
     return genet_write_at(cache, x, in->position);
 }
 
-static tensor *attention(net *n, const gpt2 *c, tensor *x, const model_inputs *in)
+/* What scores are multiplied by in block `layer`; the division by layer + 1 is
+ * Mistral's (modeling_gpt2.py: scale_attn_by_inverse_layer_idx). */
+static double score_scale(const gpt2 *c, int64_t layer)
+{
+    double scale = c->scale_attn_weights ? 1 / sqrt((double)(c->n_embd / c->n_head)) : 1;
+    return c->scale_attn_by_inverse_layer_idx ? scale / (double)(layer + 1) : scale;
+}
+
+static tensor *attention(net *n, const gpt2 *c, tensor *x, const model_inputs *in, int64_t layer)
 {
     int64_t B = dim_of(x, 0), T = dim_of(x, 1), C = c->n_embd, H = c->n_head, D = C / H;
     tensor *qkv = project(n, "c_attn", x, 3 * C, c->initializer_range);             /* (B, T, 3C) */
@@ -104,8 +109,8 @@ static tensor *attention(net *n, const gpt2 *c, tensor *x, const model_inputs *i
     tensor *v = remembered(n, "cache_v", genet_slice(heads, 2, 2 * H, H, 1), in);
     int stream = genet__net_stream(n);
     bool drop = n->training && n->rng && c->attn_pdrop > 0;
-    genet_attention_options o = { .position = in->position, .causal = true, .rng = drop ? n->rng : NULL,
-                                  .dropout = drop ? c->attn_pdrop : 0, .stream = stream };
+    genet_attention_options o = { .position = in->position, .rows = in->rows, .causal = true, .rng = drop ? n->rng : NULL,
+                                  .scale = score_scale(c, layer), .dropout = drop ? c->attn_pdrop : 0, .stream = stream };
     tensor *y = genet_reshape(genet_attention(q, k, v, &o), GENET_DIMS(B, T, C));
     return dropout(n, project(n, "c_proj", y, C, residual_std(c)), c->resid_pdrop);
 }
@@ -123,7 +128,7 @@ static tensor *block(net *n, const gpt2 *c, tensor *x, const model_inputs *in, i
     net_push(n, "h", layer);
     tensor *a = layer_norm(n, "ln_1", x, c->layer_norm_epsilon);
     net_push(n, "attn", -1);
-    x = genet_add(x, attention(n, c, a, in));
+    x = genet_add(x, attention(n, c, a, in, layer));
     net_pop(n);
     tensor *m = layer_norm(n, "ln_2", x, c->layer_norm_epsilon);
     net_push(n, "mlp", -1);
@@ -164,12 +169,18 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     return genet_tensor_set_name(genet_reshape(logits, GENET_DIMS(B, T, V)), "logits");
 }
 
-/* The causal masks that older files carry along, and the tied copy. */
-static const char *const ignored[] = { ".attn.bias", ".attn.masked_bias", "lm_head.weight", NULL };
+/* The causal masks that older files carry along. */
+static const char *const ignored[] = { ".attn.bias", ".attn.masked_bias", NULL };
+/* transformers' attribute_map. */
+static const char *const aliases[][2] = {
+    { "hidden_size", "n_embd" }, { "max_position_embeddings", "n_positions" }, { "num_attention_heads", "n_head" },
+    { "num_hidden_layers", "n_layer" }, { NULL, NULL },
+};
 
 const family genet__family_gpt2 = {
     .name = "gpt2", .architecture = "GPT2LMHeadModel", .task = "lm", .help = "GPT-2, a transformer that writes",
     .config_bytes = sizeof(gpt2), .config = &config_table, .options = &option_table,
     .prepare = prepare, .check = check, .forward = forward,
     .vocab_size = AT(vocab_size), .context = AT(n_positions), .prefix = "transformer.", .ignored = ignored,
+    .tied = { "lm_head.weight", "transformer.wte.weight" }, .alias = aliases,
 };

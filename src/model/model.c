@@ -30,22 +30,25 @@ void *genet__family_config(const family *f, arena *a, genet_err *err)
     return config;
 }
 
-/* A field that is null is a field that is not there. */
-static json_t *without_nulls(const json_t *config)
+/* Fields under their other names.  A file that says both must say the same. */
+static bool rename_aliases(const family *f, json_t *config, const char *where, genet_err *err)
 {
-    json_t *copy = json_object();
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)config, key, value)
-        if (copy && !json_is_null(value)) json_object_set(copy, key, value);
-    return copy;
+    for (const char *const (*a)[2] = f->alias; a && (*a)[0]; a++) {
+        json_t *value = json_object_get(config, (*a)[0]), *ours = json_object_get(config, (*a)[1]);
+        if (value && ours && !json_equal(value, ours))
+            return genet__err_set(err, GENET_ERR_FORMAT, "%s: \"%s\" and \"%s\" are one field, and differ", where,
+                                  (*a)[0], (*a)[1]);
+        if (value && !ours && json_object_set(config, (*a)[1], value)) return genet__err_memory(err);
+    }
+    return true;
 }
 
-/* Fields that config.json has and genet does not know are passed over. */
+/* Fields that config.json has and genet does not know are passed over; one that is null is one that is not there. */
 static bool read_config(const family *f, void *config, const json_t *j, const char *where, arena *a, genet_err *err)
 {
-    json_t *present = without_nulls(j);
-    bool ok = present ? genet__fields_from_json(f->config, config, present, where, a, err) : genet__err_memory(err);
+    json_t *present = json_object();
+    bool ok = (present && genet__json_merge(present, j, true)) || genet__err_memory(err);
+    ok = ok && rename_aliases(f, present, where, err) && genet__fields_from_json(f->config, config, present, where, a, err);
     json_decref(present);
     return ok;
 }
@@ -77,16 +80,27 @@ static bool write_generation(const json_t *config, const char *folder, genet_err
     return ok;
 }
 
-bool genet__model_write_config(const model *m, const char *folder, genet_err *err)
+/* Both spellings of the type: releases of transformers know one or the other. */
+json_t *genet__model_config_json(const model *m, genet_dtype type)
 {
-    json_t *all = json_pack("{s:s, s:[s], s:s}", "model_type", m->family->name, "architectures", m->family->architecture,
-                            "torch_dtype", "float32");
+    const char *name = type == GENET_F16 ? "float16" : type == GENET_BF16 ? "bfloat16" : "float32";
+    json_t *all = json_pack("{s:s, s:[s], s:s, s:s}", "model_type", m->family->name, "architectures", m->family->architecture,
+                            "dtype", name, "torch_dtype", name);
     json_t *own = genet__fields_to_json(m->family->config, m->config);
     if (own) none_to_null(own);
-    bool ok = (all && own && !json_object_update_missing(all, own)) || genet__err_memory(err);
+    bool ok = all && own && genet__json_merge(all, own, false);
+    json_decref(own);
+    if (ok) return all;
+    json_decref(all);
+    return NULL;
+}
+
+bool genet__model_write_config(const model *m, const char *folder, genet_err *err)
+{
+    json_t *all = genet__model_config_json(m, GENET_F32);
+    bool ok = all || genet__err_memory(err);
     ok = ok && write_in(folder, "config.json", all, err) && (!m->family->vocab_size || write_generation(all, folder, err));
     json_decref(all);
-    json_decref(own);
     return ok;
 }
 
@@ -135,14 +149,11 @@ bool genet__model_declare(model *m, genet_err *err)
     return ok;
 }
 
-bool genet__model_load(model *m, const char *folder, genet_err *err)
+bool genet__model_load(model *m, const char *folder, model_weights how, genet_err *err)
 {
-    char *path = genet__path_join(folder, "model.safetensors");
-    if (!path) return genet__err_memory(err);
-    weight_names names = { m->family->prefix, m->family->ignored };
-    bool ok = genet__weights_read(m->params, PARAM_WEIGHT | PARAM_BUFFER, path, &names, err);
-    genet__free(path);
-    return ok;
+    const family *f = m->family;
+    weight_names names = { f->prefix, f->ignored, { f->tied[0], f->tied[1] } };
+    return genet__weights_open(m->params, PARAM_WEIGHT | PARAM_BUFFER, folder, how == MODEL_READ_ONLY, &names, err);
 }
 
 static bool unknown_family(const char *where, const char *name, genet_err *err)
@@ -150,38 +161,39 @@ static bool unknown_family(const char *where, const char *name, genet_err *err)
     str known = {0};
     for (const family *const *f = genet__families; *f; f++)
         genet__str_printf(&known, "%s%s", f == genet__families ? "" : ", ", (*f)->name);
-    genet__err_set(err, GENET_ERR_FORMAT, "%s/config.json: model_type is \"%s\"; genet knows %s", where, name,
-                   genet__str(&known));
+    genet__err_set(err, GENET_ERR_FORMAT, "%s: model_type is \"%s\"; genet knows %s", where, SHOWN(name), genet__str(&known));
     genet__str_release(&known);
     return false;
 }
 
-/* The family that config.json names, with its config read. */
-static model *open_parts(const hf_folder *f, genet_device *d, genet_err *err)
+model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err)
 {
-    const family *fam = genet__family_find(f->model_type);
-    if (!fam) {
-        unknown_family(f->path, f->model_type, err);
+    const char *name;
+    if (!genet__json_string(config, "model_type", where, &name, NULL, err)) return NULL;
+    const family *f = genet__family_find(name);
+    if (!f) {
+        unknown_family(where, name, err);
         return NULL;
     }
-    model *m = genet__model_new(fam, NULL, d, 0, err);
-    char where[600];
-    snprintf(where, sizeof where, "%.580s/config.json", f->path);
-    if (m && read_config(fam, m->config, f->config, where, &m->arena, err)) return m;
+    model *m = genet__model_new(f, NULL, d, 0, err);
+    if (m && read_config(f, m->config, config, where, &m->arena, err)) return m;
     genet__model_free(m);
     return NULL;
 }
 
 /* Config, then parameters by building once, then weights: each step checks what
  * the one before let through. */
-model *genet__model_open(const char *folder, genet_device *d, bool weights, genet_err *err)
+model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err)
 {
     hf_folder f = {0};
-    model *m = genet__hf_open(&f, folder, false, err) ? open_parts(&f, d, err) : NULL;
+    char *where = genet__path_join(folder, "config.json");
+    bool there = where ? genet__hf_open(&f, folder, false, err) : genet__err_memory(err);
+    model *m = there ? genet__model_from_config(f.config, where, d, err) : NULL;
+    genet__free(where);
     genet__hf_close(&f);
     bool ok = m;
     ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
-    if (ok && weights) ok = genet__model_load(m, folder, err);
+    if (ok && how != MODEL_NO_WEIGHTS) ok = genet__model_load(m, folder, how, err);
     if (ok) return m;
     /* what would be wrong usage on the command line is a fault of the file here */
     if (err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;

@@ -8,7 +8,7 @@
 #define GENET_MODEL_MODEL_H
 #include "base/fields.h"
 #include "base/log.h"
-#include "format/safetensors.h"
+#include "format/shards.h"
 #include "nn/net.h"
 
 /* What a forward pass reads. */
@@ -17,6 +17,8 @@ typedef struct model_inputs {
     tensor *position;       /* i32 (B): where x's first column stands in the text; NULL: 0 */
     tensor *select;         /* i32 (B): row of the flattened (B T) whose answer is wanted; NULL: all */
     int64_t cache_length;   /* > 0: keys and values go to caches of that many positions */
+    int64_t cache_rows;     /* sequences that the caches hold; 0: B.  x's are the first of them */
+    tensor *rows;           /* i32 (B, cache_length): which of them holds row b's key at each position; NULL: b itself */
 } model_inputs;
 
 typedef struct family {
@@ -38,6 +40,8 @@ typedef struct family {
     size_t      vocab_size, context, n_input, n_output;
     const char *prefix;         /* names in files may lack it: "transformer." */
     const char *const *ignored; /* endings of names in files that hold no weights; ends with NULL */
+    const char *tied[2];        /* the first, where it is no weight of its own, is a copy of the second */
+    const char *const (*alias)[2];      /* other names of config fields: { theirs, ours }, ended by NULL; may be NULL */
 } family;
 
 extern const family genet__family_gpt2, genet__family_mlp;
@@ -61,26 +65,46 @@ model *genet__model_new(const family *f, const void *config, genet_device *d, ui
 void   genet__model_free(model *m);
 /* Check the config and declare every parameter. */
 bool   genet__model_declare(model *m, genet_err *err);
-/* Read folder's config.json and, with weights, its model.safetensors. */
-model *genet__model_open(const char *folder, genet_device *d, bool weights, genet_err *err);
+/* Weights that are only read need no memory of their own: f32 ones are used where the mapped file
+ * has them.  Those that training writes are copies. */
+typedef enum model_weights { MODEL_NO_WEIGHTS, MODEL_WRITABLE, MODEL_READ_ONLY } model_weights;
+/* Read folder's config.json and its weights, in one file or several. */
+model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err);
+/* The family that a config.json names, with its config read and no parameters declared yet; where goes into messages. */
+model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err);
 /* Add the weights of folder to a declared model. */
-bool   genet__model_load(model *m, const char *folder, genet_err *err);
+bool   genet__model_load(model *m, const char *folder, model_weights how, genet_err *err);
+/* config.json and, for models of text, generation_config.json. */
 bool   genet__model_write_config(const model *m, const char *folder, genet_err *err);
+/* What config.json says, for weights stored as `type`; NULL: no memory. */
+json_t *genet__model_config_json(const model *m, genet_dtype type);
 static inline int64_t *genet__model_int(const model *m, size_t offset)
 {
     return (int64_t *)((char *)m->config + offset);
 }
 
-/* --- weights.c: params and safetensors ------------------------------------- */
+/* --- weights.c: params from safetensors -------------------------------------- */
 
-/* How names in a file may differ from ours. */
-typedef struct weight_names { const char *prefix; const char *const *ignored; } weight_names;
+/* How names in a file may differ from ours; as in family. */
+typedef struct weight_names { const char *prefix; const char *const *ignored; const char *tied[2]; } weight_names;
 
-/* All params of these kinds (mask), in order of declaration, atomically; sum (size and
+/* Every param of these kinds (mask) must be in the file with its shape, and the file
+ * must hold nothing else; weights and buffers must be finite.  Then params get memory where they have
+ * none, and the values.  Other float types are converted.  names may be NULL. */
+bool genet__weights_read(params *p, unsigned kinds, const char *path, const weight_names *names, genet_err *err);
+/* The same from a folder's one or several files; read_only: those that can be are used in place,
+ * and p keeps the files mapped. */
+bool genet__weights_open(params *p, unsigned kinds, const char *folder, bool read_only, const weight_names *names,
+                         genet_err *err);
+
+/* --- weights_write.c: params to safetensors ----------------------------------- */
+
+/* All params of these kinds, in order of declaration, atomically; sum (size and
  * checksum of the file) may be NULL. */
 bool genet__weights_write(const params *p, unsigned kinds, const char *path, file_sum *sum, genet_err *err);
-/* Every param of these kinds must be in the file with its shape, and the file
- * must hold nothing else; then params get memory where they have none, and the
- * values.  Other float types are converted.  names may be NULL. */
-bool genet__weights_read(params *p, unsigned kinds, const char *path, const weight_names *names, genet_err *err);
+/* To folder, f32 as `type` (f32, f16, bf16): model.safetensors, or when there is more than max_bytes of
+ * data, files of at most that (one larger tensor: its own file) and their index, named as transformers names them.
+ * Not atomic as a whole.  *n_file: how many files. */
+bool genet__weights_write_folder(const params *p, unsigned kinds, const char *folder, genet_dtype type,
+                                 int64_t max_bytes, int *n_file, genet_err *err);
 #endif

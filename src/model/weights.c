@@ -1,67 +1,64 @@
-/* weights.c - params from and to safetensors.
+/* weights.c - params from safetensors.
  *
  * A file must hold exactly what the graph asks for: a missing, misshapen or
  * left-over tensor is an error that names it, so that weights of another
- * model are never half taken. */
+ * model are never half taken.  All of that, and that no weight is inf or NaN,
+ * is looked at before memory is taken.  Weights that are only read may stay
+ * where the mapped file has them. */
 #include "model/model.h"
 #include "base/alloc.h"
 #include "base/err.h"
 #include <stdio.h>
 #include <string.h>
 
-/* --- writing -------------------------------------------------------------------- */
-
-typedef struct source { const params *p; param **at; } source;
-
-/* The writer streams; a weight never has a second copy on the host. */
-static bool read_piece(void *user, int e, int64_t start, size_t n, void *to, genet_err *err)
-{
-    (void)err;
-    const source *s = user;
-    genet_device_read(s->p->device, (const char *)s->at[e]->address + start, to, n);
-    return true;
-}
-
-bool genet__weights_write(const params *p, unsigned kinds, const char *path, file_sum *sum, genet_err *err)
-{
-    safetensor_entry *entry = genet__alloc_array((size_t)p->n + 1, sizeof *entry);
-    source s = { p, genet__alloc_array((size_t)p->n + 1, sizeof *s.at) };
-    json_t *metadata = json_pack("{s:s}", "format", "pt");      /* what transformers looks for */
-    bool ok = (entry && s.at && metadata) || genet__err_memory(err);
-    int n = 0;
-    for (int i = 0; ok && i < p->n; i++) {
-        param *w = p->at[i];
-        if (!(w->kind & kinds)) continue;
-        entry[n] = (safetensor_entry){ .name = w->name, .dtype = w->dtype, .rank = w->shape.rank };
-        memcpy(entry[n].dim, w->shape.dim, sizeof w->shape.dim);
-        s.at[n++] = w;
-    }
-    ok = ok && genet__safetensors_write(path, entry, n, metadata, read_piece, &s, sum, err);
-    json_decref(metadata);
-    genet__free(entry);
-    genet__free(s.at);
-    return ok;
-}
-
-/* --- reading -------------------------------------------------------------------- */
-
 typedef struct reader {
-    const safetensors *file;
+    const shards *from;
     const weight_names *names;
-    char *used;                 /* one flag a tensor of the file */
+    params *params;
+    unsigned kinds;
+    char *used;                 /* one flag a tensor, file after file */
     float *buffer;
     size_t buffer_elements;
 } reader;
 
-/* By its own name, else without the family's prefix. */
-static const safetensor *find(const reader *r, const char *name)
+/* --- names -------------------------------------------------------------------- */
+
+/* name without the family's prefix, or NULL. */
+static const char *short_name(const reader *r, const char *name)
 {
-    const safetensor *t = genet__safetensors_find(r->file, name);
-    const char *prefix = r->names ? r->names->prefix : NULL;
-    if (!t && prefix && !strncmp(name, prefix, strlen(prefix)))
-        t = genet__safetensors_find(r->file, name + strlen(prefix));
+    const char *prefix = r->names->prefix;
+    size_t n = prefix ? strlen(prefix) : 0;
+    return n && !strncmp(name, prefix, n) ? name + n : NULL;
+}
+
+/* By its own name, else without the prefix, else (what a file may store instead) by
+ * that of its tied copy. */
+static const safetensor *find(const reader *r, const char *name, const safetensors **file)
+{
+    const char *cut = short_name(r, name);
+    const safetensor *t = genet__shards_find(r->from, name, file);
+    if (!t && cut) t = genet__shards_find(r->from, cut, file);
+    if (!t && r->names->tied[1] && !strcmp(name, r->names->tied[1])) t = genet__shards_find(r->from, r->names->tied[0], file);
     return t;
 }
+
+/* By ending: such tensors repeat in every layer. */
+static bool ignored(const weight_names *names, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *const *e = names->ignored; e && *e; e++)
+        if (n >= strlen(*e) && !strcmp(name + n - strlen(*e), *e)) return true;
+    return false;
+}
+
+static char *flag_of(const reader *r, const safetensors *file, const safetensor *t)
+{
+    char *flag = r->used;
+    for (const safetensors *f = r->from->file; f < file; f++) flag += f->n;
+    return flag + (t - file->at);
+}
+
+/* --- checks -------------------------------------------------------------------- */
 
 static bool same_shape(const safetensor *t, const param *w)
 {
@@ -71,83 +68,177 @@ static bool same_shape(const safetensor *t, const param *w)
     return true;
 }
 
-static bool misshapen(const reader *r, const safetensor *t, const param *w, genet_err *err)
+static bool misshapen(const safetensors *file, const safetensor *t, const param *w, genet_err *err)
 {
     tensor found = { .shape = { .rank = t->rank } }, wanted = { .shape = w->shape };
     memcpy(found.shape.dim, t->dim, sizeof t->dim);
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is %s, and the model's config asks for %s", r->file->path,
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is %s, and the model's config asks for %s", file->path,
                           t->name, SHAPE_TEXT(&found), SHAPE_TEXT(&wanted));
 }
 
-/* Same type: straight from the mapped file.  Other float types through a buffer. */
-static bool read_one(reader *r, params *p, param *w, const safetensor *t, genet_err *err)
+static bool check_type(const safetensors *file, const safetensor *t, const param *w, genet_err *err)
 {
-    if (t->dtype == (int)w->dtype) return genet__params_write(p, w, t->at, t->size_bytes, err);
+    if (t->dtype == (int)w->dtype) return true;
     if (w->dtype != GENET_F32)
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is %s, not %s", r->file->path, t->name, t->type,
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is %s, not %s", file->path, t->name, t->type,
                               genet_dtype_name(w->dtype));
+    return (t->dtype >= 0 && genet__is_float((dtype)t->dtype)) || t->dtype == GENET_F16 || t->dtype == GENET_BF16 ||
+           genet__err_set(err, GENET_ERR_FORMAT, "%s: %s has type %s; genet reads F32, F64, F16 and BF16 weights",
+                          file->path, t->name, t->type);
+}
+
+/* Which one would count is anybody's guess. */
+static bool check_prefix(const reader *r, const param *w, genet_err *err)
+{
+    const char *cut = short_name(r, w->name);
+    const safetensors *file;
+    if (!cut || !genet__shards_find(r->from, w->name, &file) || !genet__shards_find(r->from, cut, NULL)) return true;
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s holds both %s and %s, which are one weight under two names", file->path,
+                          w->name, cut);
+}
+
+/* Moments of a saved run are its own business; a weight that is not finite spoils
+ * every answer. */
+static bool check_finite(const safetensors *file, const safetensor *t, const param *w, genet_err *err)
+{
+    int64_t i = w->kind & (PARAM_WEIGHT | PARAM_BUFFER) ? genet__safetensor_first_nonfinite(t) : -1;
+    return i < 0 || genet__err_set(err, GENET_ERR_FORMAT, "%s: %s: element %lld of %lld is inf or NaN; the model is spoilt: "
+                                   "take an earlier save", file->path, t->name, (long long)i, (long long)t->numel);
+}
+
+static bool check_one(const reader *r, const param *w, genet_err *err)
+{
+    const safetensors *file;
+    const safetensor *t = find(r, w->name, &file);
+    tensor wanted = { .shape = w->shape };
+    if (!t)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s has no tensor %s, which must be there with shape %s",
+                              r->from->path, w->name, SHAPE_TEXT(&wanted));
+    TRY(check_prefix(r, w, err));
+    if (!same_shape(t, w)) return misshapen(file, t, w, err);
+    *flag_of(r, file, t) = 1;
+    return check_type(file, t, w, err);
+}
+
+/* The copy of a tied weight, stored beside it: transformers would use it when it
+ * differs. */
+static bool check_tied(const reader *r, genet_err *err)
+{
+    const char *const *name = r->names->tied;
+    const safetensors *file;
+    const safetensor *copy = name[0] ? genet__shards_find(r->from, name[0], &file) : NULL;
+    if (!copy || genet__params_find(r->params, name[0])) return true;
+    const safetensor *of = find(r, name[1], NULL);
+    *flag_of(r, file, copy) = 1;
+    if (of == copy || (of && of->dtype == copy->dtype && of->size_bytes == copy->size_bytes &&
+                       !memcmp(of->at, copy->at, copy->size_bytes))) return true;
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is not %s again, and the model's config ties them; if they are two "
+                          "weights, config.json must say \"tie_word_embeddings\": false", file->path, copy->name, name[1]);
+}
+
+static bool check_left(const reader *r, genet_err *err)
+{
+    const char *used = r->used;
+    for (const safetensors *f = r->from->file; f < r->from->file + r->from->n; f++)
+        for (int i = 0; i < f->n; i++)
+            if (!*used++ && !ignored(r->names, f->at[i].name))
+                return genet__err_set(err, GENET_ERR_FORMAT, "%s holds a tensor %s that the model's config has no place for",
+                                      f->path, SHOWN(f->at[i].name));
+    return true;
+}
+
+/* File and params hold the same names and shapes: before anything is allocated or
+ * overwritten; and before anything but the header is read. */
+static bool check_all(const reader *r, genet_err *err)
+{
+    const params *p = r->params;
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i]->kind & r->kinds) TRY(check_one(r, p->at[i], err));
+    TRY(check_tied(r, err) && check_left(r, err));
+    for (int i = 0; i < p->n; i++) {
+        const safetensors *file;
+        if (!(p->at[i]->kind & r->kinds)) continue;
+        const safetensor *t = find(r, p->at[i]->name, &file);
+        TRY(check_finite(file, t, p->at[i], err));
+    }
+    return true;
+}
+
+/* --- values -------------------------------------------------------------------- */
+
+/* Same type: straight from the mapped file.  Other float types through a buffer. */
+static bool read_one(reader *r, param *w, genet_err *err)
+{
+    const safetensors *file;
+    const safetensor *t = find(r, w->name, &file);
+    if (t->dtype == (int)w->dtype) return genet__params_write(r->params, w, t->at, t->size_bytes, err);
     if ((size_t)t->numel > r->buffer_elements) {
         genet__free(r->buffer);
         r->buffer = genet__alloc_array((size_t)t->numel, sizeof *r->buffer);
         r->buffer_elements = r->buffer ? (size_t)t->numel : 0;
         if (!r->buffer) return genet__err_memory(err);
     }
-    if (!genet__safetensor_to_f32(t, r->buffer))
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s has type %s; genet reads F32, F16 and BF16 weights",
-                              r->file->path, t->name, t->type);
-    return genet__params_write(p, w, r->buffer, w->size_bytes, err);
+    genet__safetensor_to_f32(t, r->buffer);
+    safetensor now = { .name = t->name, .dtype = GENET_F32, .numel = t->numel, .at = (const unsigned char *)r->buffer };
+    if (t->dtype == GENET_F64) TRY(check_finite(file, &now, w, err));      /* doubles beyond f32 */
+    return genet__params_write(r->params, w, r->buffer, w->size_bytes, err);
 }
 
-/* By ending: such tensors repeat in every layer. */
-static bool ignored(const weight_names *names, const char *name)
+static bool read_all(reader *r, genet_err *err)
 {
-    size_t n = strlen(name);
-    for (const char *const *e = names ? names->ignored : NULL; e && *e; e++)
-        if (n >= strlen(*e) && !strcmp(name + n - strlen(*e), *e)) return true;
-    return false;
-}
-
-/* File and params hold the same names and shapes: before anything is allocated
- * or overwritten. */
-static bool check_all(reader *r, const params *p, unsigned kinds, genet_err *err)
-{
-    for (int i = 0; i < p->n; i++) {
-        const param *w = p->at[i];
-        if (!(w->kind & kinds)) continue;
-        const safetensor *t = find(r, w->name);
-        tensor wanted = { .shape = w->shape };
-        if (!t)
-            return genet__err_set(err, GENET_ERR_FORMAT, "%s has no tensor %s, which must be there with shape %s",
-                                  r->file->path, w->name, SHAPE_TEXT(&wanted));
-        if (!same_shape(t, w)) return misshapen(r, t, w, err);
-        r->used[t - r->file->at] = 1;
-    }
-    for (int i = 0; i < r->file->n; i++)
-        if (!r->used[i] && !ignored(r->names, r->file->at[i].name))
-            return genet__err_set(err, GENET_ERR_FORMAT, "%s holds a tensor %s that the model's config has no place for",
-                                  r->file->path, r->file->at[i].name);
-    return true;
-}
-
-static bool read_all(reader *r, params *p, unsigned kinds, genet_err *err)
-{
+    params *p = r->params;
+    TRY(genet__params_place(p, err));
     for (int i = 0; i < p->n; i++)
-        if (p->at[i]->kind & kinds) TRY(read_one(r, p, p->at[i], find(r, p->at[i]->name), err));
+        if (p->at[i]->kind & r->kinds && !p->at[i]->adopted) TRY(read_one(r, p->at[i], err));
     return true;
+}
+
+/* Those of the right type and alignment, where the device can; their file goes
+ * over to the params. */
+static bool adopt_all(reader *r, shards *from, genet_err *err)
+{
+    params *p = r->params;
+    for (int i = 0; i < p->n; i++) {
+        const safetensors *file;
+        if (!(p->at[i]->kind & r->kinds)) continue;
+        const safetensor *t = find(r, p->at[i]->name, &file);
+        if (t->dtype != (int)p->at[i]->dtype || !genet__params_adopt(p, p->at[i], t->at)) continue;
+        safetensors *f = &from->file[file - from->file];
+        if (!f->file.size_bytes) continue;              /* went over with an earlier one */
+        mapped all = f->file;
+        f->file = (mapped){ 0 };
+        TRY(genet__params_keep(p, all, err));
+    }
+    return true;
+}
+
+static bool take(params *p, unsigned kinds, shards *from, bool read_only, const weight_names *names, genet_err *err)
+{
+    static const weight_names plain_names;
+    int n = 1;
+    for (int i = 0; i < from->n; i++) n += from->file[i].n;
+    reader r = { .from = from, .names = names ? names : &plain_names, .params = p, .kinds = kinds };
+    r.used = genet__alloc((size_t)n);
+    bool ok = r.used || genet__err_memory(err);
+    ok = ok && check_all(&r, err) && (!read_only || adopt_all(&r, from, err)) && read_all(&r, err);
+    genet__free(r.used);
+    genet__free(r.buffer);
+    return ok;
 }
 
 bool genet__weights_read(params *p, unsigned kinds, const char *path, const weight_names *names, genet_err *err)
 {
-    safetensors file = {0};
-    bool ok = genet__safetensors_open(&file, path, err);
-    reader r = { .file = &file, .names = names };
-    if (ok) {
-        r.used = genet__alloc((size_t)file.n + 1);
-        ok = r.used || genet__err_memory(err);
-        ok = ok && check_all(&r, p, kinds, err) && genet__params_place(p, err) && read_all(&r, p, kinds, err);
-    }
-    genet__free(r.used);
-    genet__free(r.buffer);
-    genet__safetensors_close(&file);
+    shards file;
+    bool ok = genet__shards_open_file(&file, path, err) && take(p, kinds, &file, false, names, err);
+    genet__shards_close(&file);
+    return ok;
+}
+
+bool genet__weights_open(params *p, unsigned kinds, const char *folder, bool read_only, const weight_names *names,
+                         genet_err *err)
+{
+    shards files;
+    bool ok = genet__shards_open(&files, folder, err) && take(p, kinds, &files, read_only, names, err);
+    genet__shards_close(&files);
     return ok;
 }

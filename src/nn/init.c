@@ -71,7 +71,7 @@ static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
     bool ok = wide && narrow && zeros;
     for (int i = 0; ok && i < p->n; i++) {
         param *w = p->at[i];
-        if (!w->address || !(w->kind & kinds) || (w->filled && !again)) continue;
+        if (!w->address || w->adopted || !(w->kind & kinds) || (w->filled && !again)) continue;
         if (genet__is_float(w->dtype)) fill_one(p, w, wide, narrow);
         else clear(p, w, zeros, CHUNK);
     }

@@ -6,6 +6,7 @@
 #include "nn/params.h"
 #include "base/alloc.h"
 #include "base/err.h"
+#include "device/device.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -24,11 +25,20 @@ params *genet__params_new(genet_device *d, uint64_t seed, genet_err *err)
     return p;
 }
 
+params *genet__params_beside(const params *shared, genet_err *err)
+{
+    params *p = genet__params_new(shared->device, shared->seed, err);
+    if (p) p->shared = shared;
+    return p;
+}
+
 void genet__params_free(params *p)
 {
     if (!p) return;
     for (int i = 0; i < p->n_block; i++)
         genet_device_release(p->device, p->block[i].address, p->block[i].size_bytes);
+    for (int i = 0; i < p->n_file; i++) genet__file_unmap(&p->file[i]);
+    genet__free(p->file);
     genet__free(p->block);
     genet__free(p->at);
     genet__map_release(&p->by_name);
@@ -39,7 +49,7 @@ void genet__params_free(params *p)
 param *genet__params_find(const params *p, const char *name)
 {
     int64_t *i = genet__map_get(&p->by_name, name);
-    return i ? p->at[*i] : NULL;
+    return i ? p->at[*i] : p->shared ? genet__params_find(p->shared, name) : NULL;
 }
 
 /* --- declaring ----------------------------------------------------------------- */
@@ -57,9 +67,8 @@ static param *declare(params *p, const tensor *t, const char *name, param_kind k
 
 tensor *genet__params_node(const graph *g, const char *name)
 {
-    for (int i = 0; i < g->n; i++)
-        if (genet__op_is(g->node[i], OP_state) && !strcmp(g->node[i]->name, name)) return g->node[i];
-    return NULL;
+    const int64_t *id = genet__map_get(&g->state_names, name);
+    return id ? g->node[*id] : NULL;
 }
 
 bool genet__graph_ok(const graph *g, genet_err *err)
@@ -81,6 +90,10 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
     if (fresh) t = genet_state(g, name, type, rank, dim);
     if (t->poisoned) return t;
     param *w = genet__params_find(p, full);
+    if (!w && p->shared && (kind == PARAM_WEIGHT || kind == PARAM_BUFFER)) {
+        genet__fail(&g->poison, "%s is not among the weights of the opened model", full);
+        return &g->poison;
+    }
     if (!w && !(w = declare(p, t, full, kind, how))) {
         bool first = !g->failed;
         genet__fail(&g->poison, "out of memory while declaring %s", full);
@@ -126,11 +139,50 @@ bool genet__params_place(params *p, genet_err *err)
     return true;
 }
 
+/* Kernels read views, which begin at any element: the type's own alignment is
+ * all that they need. */
+bool genet__params_adopt(params *p, param *w, const void *at)
+{
+    if (w->address || !p->device->adopt || (uintptr_t)at % genet_dtype_size(w->dtype)) return false;
+    void *address = p->device->adopt(p->device, at, w->size_bytes);
+    if (!address) return false;
+    w->address = address;
+    w->filled = w->adopted = true;
+    return true;
+}
+
+bool genet__params_keep(params *p, mapped f, genet_err *err)
+{
+    if (!GROW(p->file, p->n_file, p->cap_file)) {
+        genet__file_unmap(&f);
+        return genet__err_memory(err);
+    }
+    p->file[p->n_file++] = f;
+    return true;
+}
+
+size_t genet__params_placed_bytes(const params *p)
+{
+    size_t n = 0;
+    for (int i = 0; i < p->n_block; i++) n += p->block[i].size_bytes;
+    return n;
+}
+
+/* A graph that writes to a mapped file's weights would end the process. */
+static bool writes_adopted(const params *p, const tensor *t, genet_err *err)
+{
+    if (!(t->op->flags & OPF_EFFECT) || !genet__op_is(t->root, OP_state)) return false;
+    const param *w = genet__params_find(p, t->root->name);
+    return w && w->adopted && !genet__err_set(err, GENET_ERR_USAGE, "%s would be written, and lies in a file that was "
+                                              "opened for reading", w->name);
+}
+
 /* State that the plan does not use is passed over by genet_plan_bind. */
 bool genet__params_bind(params *p, const graph *g, genet_plan *plan, genet_err *err)
 {
     for (int i = 0; i < g->n; i++) {
         tensor *t = g->node[i];
+        if (writes_adopted(p, t, err)) return false;
         if (!genet__op_is(t, OP_state)) continue;
         param *w = genet__params_find(p, t->name);
         if (!w || !w->address)
@@ -150,6 +202,7 @@ static bool right_size(const param *w, size_t size_bytes, genet_err *err)
 bool genet__params_write(params *p, param *w, const void *from, size_t size_bytes, genet_err *err)
 {
     TRY(right_size(w, size_bytes, err));
+    if (w->adopted) return genet__err_set(err, GENET_ERR_USAGE, "%s lies in a file that was opened for reading", w->name);
     genet_device_write(p->device, w->address, from, size_bytes);
     w->filled = true;
     return true;

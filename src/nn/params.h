@@ -8,6 +8,7 @@
 #ifndef GENET_NN_PARAMS_H
 #define GENET_NN_PARAMS_H
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "graph/graph.h"
 
@@ -41,11 +42,13 @@ typedef struct param {
     init        init;
     bool        frozen;             /* a weight that is not to be trained */
     bool        filled;             /* has been given values */
+    bool        adopted;            /* lies in a mapped file: never written */
     void       *address;            /* on the device; NULL until placed */
     size_t      size_bytes;
 } param;
 
 typedef struct params {
+    const struct params *shared;    /* where weights and buffers are, read-only; NULL: here */
     arena         arena;
     genet_device *device;
     uint64_t      seed;
@@ -54,11 +57,17 @@ typedef struct params {
     map           by_name;
     struct params_block { void *address; size_t size_bytes; } *block;
     int           n_block, cap_block;
+    mapped       *file;             /* mapped files that adopted params lie in */
+    int           n_file, cap_file;
 } params;
 
 /* NULL when out of memory.  The device must outlive it. */
 params *genet__params_new(genet_device *d, uint64_t seed, genet_err *err);
 void    genet__params_free(params *p);
+/* State of one's own (caches) beside the weights and buffers of `shared`, which
+ * outlives it and may serve many of these at once: on many threads, as long
+ * as nothing is declared in it or written to it. */
+params *genet__params_beside(const params *shared, genet_err *err);
 
 /* The state tensor NAME (in g's scope), declared now if it is new; one node a
  * graph.  Another shape or type than before poisons the graph. */
@@ -70,13 +79,21 @@ tensor *genet__params_node(const graph *g, const char *name);
 bool genet__graph_ok(const graph *g, genet_err *err);
 /* Memory for all that has none yet. */
 bool genet__params_place(params *p, genet_err *err);
+/* Use the values at `at` in host memory in place: w's address from now on, read-
+ * only.  false: the device cannot, `at` is not aligned for w's type, or w has
+ * memory already; then nothing changed. */
+bool genet__params_adopt(params *p, param *w, const void *at);
+/* f stays mapped until p is freed; p owns it from now on, also when this fails. */
+bool genet__params_keep(params *p, mapped f, genet_err *err);
+/* Bytes that these params took of the device: adopted ones took none. */
+size_t genet__params_placed_bytes(const params *p);
 /* Initial values for all that has none yet. */
 bool genet__params_fill(params *p, genet_err *err);
 /* Bind every state tensor of g that plan p runs on. */
 bool genet__params_bind(params *p, const graph *g, genet_plan *plan, genet_err *err);
 
 param *genet__params_find(const params *p, const char *name);
-/* size_bytes is checked against the param's. */
+/* size_bytes is checked against the param's; adopted ones are not written. */
 bool genet__params_write(params *p, param *w, const void *from, size_t size_bytes, genet_err *err);
 bool genet__params_read(const params *p, const param *w, void *to, size_t size_bytes, genet_err *err);
 /* Back to zeros or to the initial values: all of these kinds (mask). */

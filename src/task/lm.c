@@ -12,6 +12,7 @@
 #include "format/npy.h"
 #include "task/lm.h"
 #include "task/task.h"
+#include "text/tokenizer_train.h"
 #include "train/save.h"
 
 typedef struct lm_options {
@@ -22,9 +23,10 @@ typedef struct lm_options {
 
 #define AT(member) offsetof(lm_options, member)
 static const field option_fields[] = {
-    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_RENEWABLE,
+    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_RENEWABLE | FIELD_MANY | FIELD_WORDS,
       "text to learn: files and folders, .gz too; - is standard input (required)" },
-    { "tokenizer",    FIELD_STRING, AT(tokenizer),    "char", 0, 0, NULL, 0, "char, or a folder with a tokenizer.json" },
+    { "tokenizer",    FIELD_STRING, AT(tokenizer),    "char", 0, 0, NULL, 0,
+      "char, bpe:VOCAB, word:VOCAB (learned from the training part), or the folder or file of an existing one" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "the end of the text, kept for validation" },
     { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder" },
     { "batches",      FIELD_STRING, AT(batches),      NULL, 0, 0, NULL, 0,
@@ -51,18 +53,54 @@ typedef struct lm {
 
 /* --- text ------------------------------------------------------------------------ */
 
-/* A run killed in its first moments has not written its tokenizer yet. */
-static const char *tokenizer_folder(const lm *l)
+/* The tokenizer as --tokenizer would spell it.  A run killed in its first moments has not written its own yet: it is
+ * learned again, to the same. */
+static const char *tokenizer_spec(const lm *l)
 {
     if (l->s->train.resume && genet__file_exists_in(l->s->train.out, "tokenizer.json")) return l->s->train.out;
     if (l->o->from && !genet__options_was_given(&l->s->options, "tokenizer")) return l->o->from;
-    return strcmp(l->o->tokenizer, "char") ? l->o->tokenizer : NULL;
+    return l->o->tokenizer;
+}
+
+/* Long work before the first step: a line now and then, and an ear for Ctrl-C. */
+typedef struct stage_log { const setup *s; double told_s; char stage[80]; } stage_log;
+enum { STAGE_SECONDS = 3 };
+
+static bool tell_stage(void *user, const char *stage, double done)
+{
+    stage_log *log = user;
+    double now = genet__now_s();
+    bool fresh = strncmp(stage, log->stage, sizeof log->stage - 1) != 0;
+    if (fresh) snprintf(log->stage, sizeof log->stage, "%s", stage);
+    if (fresh) log->told_s = now;
+    else if (now - log->told_s > STAGE_SECONDS) {
+        log->told_s = now;
+        genet__log(log->s->log, LOG_INFO, "%s: %.0f %%", stage, 100 * done);
+    }
+    return !log->s->stop || !*log->s->stop;
+}
+
+/* How much text a token stands for, and how much of it is not in the vocabulary. */
+static void log_corpus(const lm *l)
+{
+    const corpus *c = &l->corpus;
+    const tokenizer *t = l->tokenizer;
+    int64_t n_val = c->n_tokens - c->n_train;
+    genet__log(l->s->log, LOG_INFO, "%s: %d tokens in the vocabulary, %.3g bytes a token", genet__tokenizer_kind(t),
+               genet__tokenizer_size(t), c->n_tokens ? (double)c->n_bytes / (double)c->n_tokens : 0);
+    if (genet__word_least_count(t) > 0)
+        genet__log(l->s->log, LOG_INFO, "every word in the vocabulary occurs %lld times at least",
+                   (long long)genet__word_least_count(t));
+    if (genet__tokenizer_unknown(t) < 0) return;
+    int64_t train = genet__corpus_unknown(c, t, 0, c->n_train), val = genet__corpus_unknown(c, t, c->n_train, c->n_tokens);
+    genet__log(l->s->log, LOG_INFO, "unknown words: %.2f %% of the training part, %.2f %% of the validation part",
+               c->n_train ? 100.0 * (double)train / (double)c->n_train : 0, n_val ? 100.0 * (double)val / (double)n_val : 0);
 }
 
 /* Nothing but training/corpus.* is written before the run begins. */
-static bool make_corpus(lm *l, text_source *source, const text_scan *scan, genet_err *err)
+static bool make_corpus(lm *l, text_source *source, const text_scan *scan, const train_watch *watch, genet_err *err)
 {
-    TRY(genet__corpus_make(l->folder, source, scan, l->tokenizer, l->o->val_fraction, err));
+    TRY(genet__corpus_make(l->folder, source, scan, l->tokenizer, l->o->val_fraction, watch, err));
     return genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
 }
 
@@ -88,11 +126,17 @@ static bool check_corpus(lm *l, const text_scan *scan, genet_err *err)
 /* One pass over the text tells its hash and its characters. */
 static bool read_text(lm *l, text_source *source, text_scan *scan, genet_err *err)
 {
+    stage_log log = { .s = l->s };
+    train_watch watch = { tell_stage, &log };
     TRY(genet__source_scan(source, scan, err));
-    const char *folder = tokenizer_folder(l);
-    l->tokenizer = folder ? genet__tokenizer_load(folder, err) : genet__tokenizer_from_chars(&scan->chars, err);
+    int64_t n_train = genet__corpus_train_chars(scan->n_chars, l->o->val_fraction);
+    l->tokenizer = genet__tokenizer_make(tokenizer_spec(l), source, scan, n_train, &watch, err);
     if (!l->tokenizer) return false;
-    if (!l->s->train.resume) return make_corpus(l, source, scan, err);
+    if (!l->s->train.resume) {
+        TRY(make_corpus(l, source, scan, &watch, err));
+        log_corpus(l);
+        return true;
+    }
     TRY(genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err));
     return check_corpus(l, scan, err);
 }
@@ -179,19 +223,52 @@ static bool open_model(lm *l, genet_err *err)
     int64_t saved = -1;
     if (l->s->train.resume) TRY(genet__save_last(l->s->train.out, &saved, err));
     const char *folder = saved >= 0 ? l->s->train.out : l->o->from;
-    l->model = genet__model_open(folder, l->s->device, saved < 0, err);
+    l->model = genet__model_open(folder, l->s->device, saved < 0 ? MODEL_WRITABLE : MODEL_NO_WEIGHTS, err);
     if (!l->model) return false;
     if (l->model->family != l->s->family)
         return genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, not a %s", folder, l->model->family->name, l->s->family->name);
     return adopt_config(l, err);
 }
 
+/* A config field by name, where the family has it. */
+static void set_id(setup *s, const char *name, int32_t id)
+{
+    const field *f = genet__fields_find(s->family->config, name);
+    if (f && f->type == FIELD_INT) *(int64_t *)((char *)s->config + f->offset) = id;
+}
+
+/* A token that no text ends with would mean nothing to the model. */
+static bool in_training_part(const corpus *c, int32_t id)
+{
+    int32_t ids[1024];
+    for (int64_t at = 0, n; at < c->n_train; at += n) {
+        n = c->n_train - at < 1024 ? c->n_train - at : 1024;
+        genet__corpus_read(c, at, n, ids);
+        for (int64_t i = 0; i < n; i++)
+            if (ids[i] == id) return true;
+    }
+    return false;
+}
+
+/* "bpe:8000" says how many; 0: the spec does not. */
+static int64_t size_in_spec(const char *spec)
+{
+    int64_t n = 0;
+    const char *colon = strchr(spec, ':');
+    return genet__tokenizer_is_learned(spec) && colon && genet__parse_int(colon + 1, &n) ? n : 0;
+}
+
 /* The vocabulary is the tokenizer's; the block is what the model can see. */
 static bool new_model(lm *l, genet_err *err)
 {
     setup *s = l->s;
-    int64_t *vocab_size = (int64_t *)((char *)s->config + s->family->vocab_size);
-    *vocab_size = l->tokenizer ? genet__tokenizer_size(l->tokenizer) : l->o->vocab_size ? l->o->vocab_size : 50257;
+    int64_t *vocab_size = (int64_t *)((char *)s->config + s->family->vocab_size), asked = size_in_spec(l->o->tokenizer);
+    *vocab_size = l->tokenizer ? genet__tokenizer_size(l->tokenizer) : l->o->vocab_size ? l->o->vocab_size : asked ? asked : 50257;
+    int32_t end = l->has_corpus ? genet__tokenizer_end(l->tokenizer) : -1;
+    if (end >= 0 && in_training_part(&l->corpus, end)) {
+        set_id(s, "bos_token_id", end);
+        set_id(s, "eos_token_id", end);
+    }
     l->T = *(int64_t *)((char *)s->config + s->family->context);
     l->model = genet__model_new(s->family, s->config, s->device, (uint64_t)s->train.seed, err);
     return l->model && genet__model_declare(l->model, err);
@@ -296,13 +373,14 @@ static bool evaluate(void *user, train_score *out, genet_err *err)
 static bool describe(void *user, const train_event *e, genet_err *err)
 {
     lm *l = user;
-    char data[200] = "given batches";
+    char data[300] = "given batches";
     if (l->has_corpus)
-        snprintf(data, sizeof data, "%lld tokens, of which %lld for training (hash of the text: %s)",
-                 (long long)l->corpus.n_tokens, (long long)l->corpus.n_train, l->corpus.source_hash);
+        snprintf(data, sizeof data, "%lld bytes of text (SHA-256 %s): %lld tokens, of a vocabulary of %d; %lld of them for "
+                 "training, the rest for validation.", (long long)l->corpus.n_bytes, l->corpus.source_hash,
+                 (long long)l->corpus.n_tokens, genet__tokenizer_size(l->tokenizer), (long long)l->corpus.n_train);
     TRY(genet__model_write_config(l->model, l->s->train.out, err));
     TRY(!l->tokenizer || genet__tokenizer_save(l->tokenizer, l->s->train.out, err));
-    return genet__write_card(l->s, data, e, err);
+    return genet__write_card(l->s, data, l->tokenizer ? genet__tokenizer_kind(l->tokenizer) : "none", e, err);
 }
 
 /* Evaluation needs no more memory than a step, and no large batches either. */
@@ -382,7 +460,7 @@ static bool train(setup *s, train_event *last, genet_err *err)
     return ok;
 }
 
-/* What `plan` wants to know; the text is looked at only for its characters. */
+/* What `plan` wants to know: the vocabulary's size; the text is looked at only for its characters. */
 static bool cost(setup *s, train_cost *out, genet_err *err)
 {
     lm *l = new_lm(s, err);
@@ -391,13 +469,14 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
     json_t *settings = NULL;
     int n = 0;
     bool ok = true;
-    const char **paths = l->o->data ? genet__split_lines(l->o->data, &n, &s->arena) : NULL;
+    const char *spec = tokenizer_spec(l);
+    bool chars = !strcmp(spec, "char");
+    const char **paths = chars && l->o->data ? genet__split_lines(l->o->data, &n, &s->arena) : NULL;
     text_source *source = n ? genet__source_open(paths, n, NULL, err) : NULL;
     text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
     if (n) ok = source && (scan || genet__err_memory(err)) && genet__source_scan(source, scan, err);
-    const char *folder = tokenizer_folder(l);
-    if (ok && folder && !l->o->vocab_size) ok = (l->tokenizer = genet__tokenizer_load(folder, err));
-    else if (ok && scan) ok = (l->tokenizer = genet__tokenizer_from_chars(&scan->chars, err));
+    if (ok && scan) ok = (l->tokenizer = genet__tokenizer_from_chars(&scan->chars, err));
+    else if (ok && !genet__tokenizer_is_learned(spec) && !l->o->vocab_size) ok = (l->tokenizer = genet__tokenizer_load(spec, err));
     ok = ok && prepare(l, &job, &settings, err) &&
          genet__train_cost(&job, job.batch_rows, s->train.gradient_accumulation_steps, out, err);
     genet__free(scan);

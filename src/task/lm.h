@@ -1,6 +1,7 @@
 /* lm.h - evaluating language models: shared by training and `eval`. */
 #ifndef GENET_TASK_LM_H
 #define GENET_TASK_LM_H
+#include "genet/model.h"
 #include "model/model.h"
 #include "text/corpus.h"
 #include "train/train.h"
@@ -23,7 +24,24 @@ bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t
                         train_score *out, genet_err *err);
 void genet__lm_eval_release(lm_eval *e);
 
-/* `genet eval FOLDER --data ...`: all of the text. */
-bool genet__lm_evaluate(const char *folder, const char *const *paths, int n_paths, genet_device *d,
-                        train_score *out, genet_err *err);
+/* --- scoring texts (lm_score.c): `genet eval`, genet_evaluate ------------------------ */
+
+typedef struct lm_score_options {
+    int64_t stride;         /* 0: blocks that do not overlap, every token but the first predicted once; else windows of
+                             * `context` tokens, stride apart, as transformers' guide on perplexity has them */
+    int64_t context;        /* tokens of a window; 0: as many as the model sees */
+} lm_score_options;
+extern const fields genet__lm_score_fields;
+
+/* Text from files: all of it is one text. */
+bool genet__lm_score_files(const model *m, const tokenizer *t, genet_workspace *w, const char *const *paths, int n_paths,
+                           const lm_score_options *o, genet_score *out, genet_err *err);
+/* n bytes of text in memory. */
+bool genet__lm_score_text(const model *m, const tokenizer *t, genet_workspace *w, const char *text, size_t n,
+                          const lm_score_options *o, genet_score *out, genet_err *err);
+/* Each line of the files by itself: tell is called for each, in order, and false ends it. A line's tokens are all
+ * predicted where the config has a bos_token_id, which then goes before; else all but the first. */
+typedef bool lm_line_fn(void *user, int64_t number, const char *line, size_t n, const genet_score *score);
+bool genet__lm_score_lines(const model *m, const tokenizer *t, genet_workspace *w, const char *const *paths, int n_paths,
+                           const lm_score_options *o, lm_line_fn *tell, void *user, genet_err *err);
 #endif

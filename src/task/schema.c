@@ -226,7 +226,7 @@ double *genet__schema_targets(const schema *s, const table *t, genet_err *err)
 static json_t *texts(const char *const *value, int n)
 {
     json_t *list = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(list, json_string(value[i]));
+    for (int i = 0; i < n; i++) genet__json_append(&list, json_string(value[i]));
     return list;
 }
 
@@ -240,7 +240,7 @@ static json_t *column_to_json(const schema_column *c)
 bool genet__schema_write(const schema *s, const char *folder, genet_err *err)
 {
     json_t *columns = json_array();
-    for (int i = 0; i < s->n_column; i++) json_array_append_new(columns, column_to_json(&s->column[i]));
+    for (int i = 0; i < s->n_column; i++) genet__json_append(&columns, column_to_json(&s->column[i]));
     json_t *all = json_pack("{s:s, s:s, s:b, s:o, s:o, s:I, s:I}", "target", s->target, "task",
                             s->classify ? "classification" : "regression", "standardize", s->standardize,
                             "classes", texts(s->class_name, s->n_class), "columns", columns,

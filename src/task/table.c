@@ -21,7 +21,7 @@ typedef struct table_options { const char *data; schema_options schema; double v
 
 #define AT(member) offsetof(table_options, member)
 static const field option_fields[] = {
-    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, 0, "table to learn: .csv with a header row (required)" },
+    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS, "table to learn: .csv with a header row (required)" },
     { "target",       FIELD_STRING, AT(schema.target), NULL, 0, 0, NULL, 0, "column to predict (required)" },
     { "task",         FIELD_CHOICE, AT(schema.task),  "auto", 0, 0, "auto|regression|classification", 0,
       "auto: regression for a column of numbers" },
@@ -266,7 +266,7 @@ static bool describe(void *user, const train_event *e, genet_err *err)
              (long long)j->n_train, (long long)j->n_val, (unsigned)j->schema.data_crc);
     TRY(genet__model_write_config(j->model, j->s->train.out, err));
     TRY(genet__schema_write(&j->schema, j->s->train.out, err));
-    return genet__write_card(j->s, data, e, err);
+    return genet__write_card(j->s, data, NULL, e, err);
 }
 
 /* --- the job ------------------------------------------------------------------------------ */

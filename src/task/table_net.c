@@ -134,7 +134,7 @@ bool genet__predict(const char *folder, const char *data, genet_device *d, str *
 {
     schema s = {0};
     table t = {0};
-    model *m = genet__model_open(folder, d, true, err);
+    model *m = genet__model_open(folder, d, MODEL_READ_ONLY, err);
     bool ok = m;
     if (ok && !m->family->n_input)
         ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no tables", folder, m->family->name);

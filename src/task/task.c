@@ -163,21 +163,43 @@ static void card_scores(str *s, const train_event *e)
     genet__str_add(s, "\n");
 }
 
-/* Paths stay out of it: a card travels with the model. */
-bool genet__write_card(const setup *s, const char *data, const train_event *e, genet_err *err)
+/* What one does with a model of this task. */
+static void card_usage(str *s, const setup *of, const char *tokenizer)
+{
+    genet__str_add(s, "\n## How to use\n\n```\n");
+    if (tokenizer) {
+        genet__str_add(s, "genet generate FOLDER -p \"The \" -n 100\ngenet eval FOLDER --data text.txt\n");
+        genet__str_add(s, "genet train lm --from FOLDER --data more.txt --out NEW\n```\n");
+        genet__str_printf(s, "\nThe tokenizer (%s) is in tokenizer.json.  transformers opens the folder too:\n"
+                          "`%s.from_pretrained(\"FOLDER\")`.\n", tokenizer, of->family->architecture);
+    } else {
+        genet__str_add(s, "genet predict FOLDER --data new.csv\n```\n\ntable.json says how columns become numbers.\n");
+    }
+}
+
+/* Of a path its last part: a card travels with the model. */
+static void card_setting(str *s, const field *f, const void *object)
+{
+    str value = {0};
+    genet__fields_text(f, object, &value);
+    const char *slash = f->type == FIELD_STRING ? strrchr(genet__str(&value), '/') : NULL;
+    genet__str_printf(s, "| %s | %s |\n", f->name, slash && slash[1] ? slash + 1 : genet__str(&value));
+    genet__str_release(&value);
+}
+
+bool genet__write_card(const setup *s, const char *data, const char *tokenizer, const train_event *e, genet_err *err)
 {
     str card = {0};
     genet__str_printf(&card, "---\nlibrary_name: genet\n---\n# %s trained with genet %s\n\n%s; %lld weights.\n\nData: %s\n",
                       s->family->name, genet_version(), s->family->help, (long long)e->weights, data);
     card_scores(&card, e);
+    card_usage(&card, s, tokenizer);
     genet__str_add(&card, "\n## Settings\n\n| option | value |\n| --- | --- |\n");
     for (int i = 0; i < s->options.n_table; i++)
         for (int k = 0; k < s->options.table[i].fields->n; k++) {
             const field *f = &s->options.table[i].fields->at[k];
             if (!strcmp(f->name, "out") || !strcmp(f->name, "resume") || !strcmp(f->name, "data")) continue;
-            genet__str_printf(&card, "| %s | ", f->name);
-            genet__fields_text(f, s->options.table[i].object, &card);
-            genet__str_add(&card, " |\n");
+            card_setting(&card, f, s->options.table[i].object);
         }
     char *path = genet__path_join(s->train.out, "README.md");
     bool ok = path && !card.failed ? genet__file_write_all(path, genet__str(&card), card.n, err) : genet__err_memory(err);

@@ -1,7 +1,7 @@
 /* corpus.c - making the token file in a second pass over the text, and reading
  * it.  The text is cut once, at the split, so that no token spans training
- * and validation. The pass hashes again: a text that changed since the scan
- * is noticed. */
+ * and validation; inside of a part the ids are those of the whole part, however it is
+ * read.  The pass hashes again: a text that changed since the scan is noticed. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -13,27 +13,58 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "text/reader.h"
+#include "text/space.h"
 
-enum { FORMAT = 1, JSON_MAX = 1 << 20 };
+/* Format 1 had neither n_train_bytes nor words; it was of characters only. */
+enum { FORMAT = 2, JSON_MAX = 1 << 20, TELL_BYTES = 1 << 22 };
 
 /* --- making ----------------------------------------------------------------- */
 
 typedef struct maker {
     const tokenizer *t;
+    const train_watch *watch;
     writer     w;
+    text_reader reader;
     token_list ids;
     int        element_bytes;
-    int64_t    n_tokens;
+    int64_t    n_tokens, n_bytes, n_words;
+    int64_t    n_all, told;     /* bytes there are; of which were told of */
+    bool       in_word;
     sha256     hash;
 } maker;
 
-/* Bytes begin .. end-1 of the piece that s gave. */
-static bool add_tokens(maker *m, const text_source *s, const char *text, size_t begin, size_t end, genet_err *err)
+int64_t genet__corpus_train_chars(int64_t n_chars, double val_fraction)
+{
+    /* nanoGPT: data[:int(n*0.9)]; 1 - 0.9 is just below 0.1 and must not cost a character */
+    return (int64_t)((double)n_chars * (1.0 - val_fraction) * (1 + 1e-14));
+}
+
+/* Words that begin in text; one may reach over its end. */
+static void count_words(maker *m, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t space = genet__space_at(text + i, n - i);
+        m->n_words += !space && !m->in_word;
+        m->in_word = !space;
+        i += space ? space : 1;
+    }
+}
+
+static bool tell(maker *m, genet_err *err)
+{
+    if (!m->watch || (m->told && m->n_bytes - m->told < TELL_BYTES)) return true;
+    m->told = m->n_bytes;
+    return m->watch->tell(m->watch->user, "tokenizing", m->n_all ? (double)m->n_bytes / (double)m->n_all : 1) ||
+           genet__err_set(err, GENET_ERR_STOPPED, "stopped while tokenizing");
+}
+
+/* A stretch of text that the reader gave. */
+static bool add_tokens(maker *m, const char *text, size_t n, genet_err *err)
 {
     size_t bad;
     m->ids.n = 0;
-    if (!genet__tokenizer_encode_at(m->t, text + begin, end - begin, &m->ids, &bad, err))
-        return genet__source_prefix(s, begin + bad, err);
+    if (!genet__tokenizer_encode_at(m->t, text, n, &m->ids, &bad, err)) return genet__reader_prefix(&m->reader, bad, err);
     unsigned char *to = (unsigned char *)m->ids.at;         /* packed in place: ids only get shorter */
     for (int i = 0; i < m->ids.n; i++) {
         uint32_t id = (uint32_t)m->ids.at[i];
@@ -43,47 +74,54 @@ static bool add_tokens(maker *m, const text_source *s, const char *text, size_t 
     return genet__writer_add(&m->w, m->ids.at, (size_t)m->ids.n * (size_t)m->element_bytes, err);
 }
 
-/* Bytes of the first n_chars characters of text, or all of it; *n_chars falls by those taken. */
-static size_t prefix(const char *text, size_t n, int64_t *n_chars)
-{
-    size_t i = 0;
-    while (i < n && *n_chars > 0) {
-        i++;
-        while (i < n && ((unsigned char)text[i] & 0xc0) == 0x80) i++;
-        --*n_chars;
-    }
-    return i;
-}
-
-/* All of s; *n_train: tokens of its first n_train_chars characters. */
-static bool add_source(maker *m, text_source *s, int64_t n_train_chars, int64_t *n_train, genet_err *err)
+/* The next n_chars characters, by themselves. */
+static bool add_part(maker *m, int64_t n_chars, genet_err *err)
 {
     const char *text;
     size_t n;
-    *n_train = 0;
-    genet__source_rewind(s);
+    m->in_word = false;
+    genet__reader_part(&m->reader, n_chars);
     for (;;) {
-        TRY(genet__source_next(s, &text, &n, err));
+        TRY(genet__reader_next(&m->reader, &text, &n, err));
         if (!n) return true;
         genet__sha256_add(&m->hash, text, n);
-        size_t cut = prefix(text, n, &n_train_chars);
-        if (cut) {
-            TRY(add_tokens(m, s, text, 0, cut, err));
-            *n_train = m->n_tokens;
-        }
-        if (cut < n) TRY(add_tokens(m, s, text, cut, n, err));
+        count_words(m, text, n);
+        m->n_bytes += (int64_t)n;
+        TRY(add_tokens(m, text, n, err) && tell(m, err));
     }
+}
+
+static size_t cut_by_tokenizer(const void *t, const char *text, size_t n)
+{
+    return genet__tokenizer_cut(t, text, n);
+}
+
+/* Both parts of s, and what they hold. */
+static bool add_source(maker *m, text_source *s, corpus *c, genet_err *err)
+{
+    genet__reader_open(&m->reader, s, cut_by_tokenizer, m->t);
+    bool ok = add_part(m, c->n_train_chars, err);
+    c->n_train = m->n_tokens;
+    c->n_train_bytes = m->n_bytes;
+    c->n_train_words = m->n_words;
+    ok = ok && add_part(m, INT64_MAX, err);
+    c->n_tokens = m->n_tokens;
+    c->n_words = m->n_words;
+    genet__reader_close(&m->reader);
+    return ok;
 }
 
 /* The last file to be written: its being there says that the corpus is whole. */
 static bool write_description(const char *folder, const corpus *c, genet_err *err)
 {
     json_t *j = json_pack(
-        "{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:i, s:s, s:s, s:I}",
+        "{s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i, s:s, s:s, s:I}",
         "format", FORMAT, "dtype", c->element_bytes == 2 ? "u16" : "u32",
         "n_tokens", (json_int_t)c->n_tokens, "n_train", (json_int_t)c->n_train,
         "n_chars", (json_int_t)c->n_chars, "n_train_chars", (json_int_t)c->n_train_chars,
-        "n_bytes", (json_int_t)c->n_bytes, "val_fraction", c->val_fraction, "vocab_size", c->vocab_size,
+        "n_bytes", (json_int_t)c->n_bytes, "n_train_bytes", (json_int_t)c->n_train_bytes,
+        "n_words", (json_int_t)c->n_words, "n_train_words", (json_int_t)c->n_train_words,
+        "val_fraction", c->val_fraction, "vocab_size", c->vocab_size,
         "source_sha256", c->source_hash, "tokenizer_sha256", c->tokenizer_hash, "crc32", (json_int_t)c->crc);
     char *path = genet__path_join(folder, "corpus.json");
     bool ok = j && path ? genet__json_write(path, j, err) : genet__err_memory(err);
@@ -95,12 +133,11 @@ static bool write_description(const char *folder, const corpus *c, genet_err *er
 /* corpus.bin, and what is known of it in c. */
 static bool write_tokens(maker *m, text_source *s, corpus *c, genet_err *err)
 {
-    bool ok = add_source(m, s, c->n_train_chars, &c->n_train, err);
+    bool ok = add_source(m, s, c, err);
     char hash[HASH_HEX];
     genet__sha256_end(&m->hash, hash);
     if (ok && strcmp(hash, c->source_hash))
         ok = genet__err_set(err, GENET_ERR_IO, "the data changed while it was being read; run this again");
-    c->n_tokens = m->n_tokens;
     c->crc = m->w.crc;
     if (ok) return genet__writer_commit(&m->w, err);
     genet__writer_abandon(&m->w);
@@ -110,16 +147,15 @@ static bool write_tokens(maker *m, text_source *s, corpus *c, genet_err *err)
 /* Both hashes go along: that of the text tells whether a resumed run sees the
  * same one, that of the tokenizer whether the ids still mean the same. */
 bool genet__corpus_make(const char *folder, text_source *s, const text_scan *scan, const tokenizer *t,
-                        double val_fraction, genet_err *err)
+                        double val_fraction, const train_watch *watch, genet_err *err)
 {
     corpus c = { .n_chars = scan->n_chars, .n_bytes = scan->n_bytes, .val_fraction = val_fraction };
-    /* nanoGPT: data[:int(n*0.9)]; 1 - 0.9 is just below 0.1 and must not cost a character */
-    c.n_train_chars = (int64_t)((double)c.n_chars * (1.0 - val_fraction) * (1 + 1e-14));
+    c.n_train_chars = genet__corpus_train_chars(c.n_chars, val_fraction);
     c.vocab_size = genet__tokenizer_size(t);
     c.element_bytes = c.vocab_size <= 65536 ? 2 : 4;
     memcpy(c.source_hash, scan->hash, sizeof c.source_hash);
     genet__tokenizer_hash(t, c.tokenizer_hash);
-    maker m = { .t = t, .element_bytes = c.element_bytes };
+    maker m = { .t = t, .watch = watch, .element_bytes = c.element_bytes, .n_all = c.n_bytes };
     genet__sha256_init(&m.hash);
     char *path = genet__path_join(folder, "corpus.bin");
     bool ok = path ? genet__writer_open(&m.w, path, err) : genet__err_memory(err);
@@ -130,6 +166,15 @@ bool genet__corpus_make(const char *folder, text_source *s, const text_scan *sca
 }
 
 /* --- opening ---------------------------------------------------------------- */
+
+/* Little-endian on every host; the compiler makes one load of it where it can. */
+static int32_t token_at(const corpus *c, int64_t i)
+{
+    const unsigned char *p = c->file.at + i * c->element_bytes;
+    uint32_t id = (uint32_t)p[0] | (uint32_t)p[1] << 8;
+    if (c->element_bytes == 4) id |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    return (int32_t)id;
+}
 
 /* Only its length is checked: it is compared, never computed with. */
 static bool read_hash(const json_t *j, const char *key, const char *where, char out[HASH_HEX], genet_err *err)
@@ -142,14 +187,28 @@ static bool read_hash(const json_t *j, const char *key, const char *where, char 
     return true;
 }
 
-static bool read_description(corpus *c, const json_t *j, const char *where, genet_err *err)
+/* Since format 2. */
+static bool read_counts(corpus *c, const json_t *j, const char *where, genet_err *err)
 {
-    int64_t format, vocab_size, crc;
+    TRY(genet__json_int(j, "n_train_bytes", where, &c->n_train_bytes, NULL, err));
+    TRY(genet__json_int(j, "n_words", where, &c->n_words, NULL, err));
+    return genet__json_int(j, "n_train_words", where, &c->n_train_words, NULL, err);
+}
+
+static bool contradicts(const corpus *c)
+{
+    return !c->element_bytes || c->n_train < 0 || c->n_train > c->n_tokens || c->vocab_size < 1 || c->n_train_bytes < 0 ||
+           c->n_train_bytes > c->n_bytes || c->n_train_words < 0 || c->n_train_words > c->n_words;
+}
+
+static bool read_description(corpus *c, const json_t *j, const char *where, int64_t *format, genet_err *err)
+{
+    int64_t vocab_size, crc;
     const char *type;
-    TRY(genet__json_int(j, "format", where, &format, NULL, err));
-    if (format != FORMAT)
+    TRY(genet__json_int(j, "format", where, format, NULL, err));
+    if (*format < 1 || *format > FORMAT)
         return genet__err_set(err, GENET_ERR_FORMAT,
-                              "%s: format %" PRId64 " is not known to this version, which writes %d", where, format,
+                              "%s: format %" PRId64 " is not known to this version, which writes %d", where, *format,
                               FORMAT);
     TRY(genet__json_string(j, "dtype", where, &type, NULL, err));
     TRY(genet__json_int(j, "n_tokens", where, &c->n_tokens, NULL, err));
@@ -162,13 +221,12 @@ static bool read_description(corpus *c, const json_t *j, const char *where, gene
     TRY(genet__json_int(j, "crc32", where, &crc, NULL, err));
     TRY(read_hash(j, "source_sha256", where, c->source_hash, err));
     TRY(read_hash(j, "tokenizer_sha256", where, c->tokenizer_hash, err));
+    if (*format > 1) TRY(read_counts(c, j, where, err));
     c->element_bytes = !strcmp(type, "u16") ? 2 : !strcmp(type, "u32") ? 4 : 0;
-    if (!c->element_bytes || c->n_train < 0 || c->n_train > c->n_tokens || vocab_size < 1 || vocab_size > INT32_MAX)
-        return genet__err_set(err, GENET_ERR_FORMAT,
-                              "%s: its numbers contradict each other; remove the corpus and begin again", where);
-    c->vocab_size = (int)vocab_size;
+    c->vocab_size = vocab_size < 1 || vocab_size > INT32_MAX ? 0 : (int)vocab_size;
     c->crc = (uint32_t)crc;
-    return true;
+    return !contradicts(c) || genet__err_set(err, GENET_ERR_FORMAT, "%s: its numbers contradict each other; remove the corpus "
+                                             "and begin again", where);
 }
 
 /* The size must be what corpus.json says; the bytes are checked (genet__corpus_verify) only on
@@ -190,13 +248,31 @@ static bool open_tokens(corpus *c, const char *path, const tokenizer *t, genet_e
                           c->file.size_bytes, c->n_tokens, c->element_bytes);
 }
 
+/* What format 1 did not say: its tokens are all of the text, one a character. */
+static void derive_counts(corpus *c, const tokenizer *t)
+{
+    bool in_word = false;
+    for (int64_t i = 0; i < c->n_tokens; i++) {
+        size_t n = 0;
+        const char *piece = genet__tokenizer_piece(t, token_at(c, i), &n);
+        bool space = piece && genet__space_at(piece, n), begins = !space && (!in_word || i == c->n_train);
+        in_word = !space;
+        c->n_words += begins;
+        if (i >= c->n_train) continue;
+        c->n_train_bytes += (int64_t)n;
+        c->n_train_words += begins;
+    }
+}
+
 bool genet__corpus_open(corpus *c, const char *folder, const tokenizer *t, genet_err *err)
 {
     *c = (corpus){ 0 };
+    int64_t format = FORMAT;
     char *json = genet__path_join(folder, "corpus.json"), *bin = genet__path_join(folder, "corpus.bin");
     json_t *j = json && bin ? genet__json_read(json, JSON_MAX, err) : NULL;
     if (!json || !bin) genet__err_memory(err);
-    bool ok = j && read_description(c, j, json, err) && open_tokens(c, bin, t, err);
+    bool ok = j && read_description(c, j, json, &format, err) && open_tokens(c, bin, t, err);
+    if (ok && format == 1) derive_counts(c, t);
     if (!ok) genet__corpus_close(c);
     json_decref(j);
     genet__free(json);
@@ -213,7 +289,7 @@ bool genet__corpus_temporary(corpus *c, text_source *s, const tokenizer *t, gene
     bool ok = (folder && scan) || genet__err_memory(err);
     if (ok && !mkdtemp(folder)) ok = genet__err_errno(err, "make a temporary folder", folder);
     if (ok) {
-        ok = genet__source_scan(s, scan, err) && genet__corpus_make(folder, s, scan, t, 1, err)
+        ok = genet__source_scan(s, scan, err) && genet__corpus_make(folder, s, scan, t, 1, NULL, err)
             && genet__corpus_open(c, folder, t, err);
         genet__file_remove_tree(folder, NULL);          /* the mapping keeps the bytes */
     }
@@ -260,24 +336,30 @@ bool genet__corpus_require(const corpus *c, int64_t block_size, genet_err *err)
 
 /* --- reading ---------------------------------------------------------------- */
 
-/* Little-endian on every host; the compiler makes one load of it where it can. */
-static int32_t token_at(const corpus *c, int64_t i)
-{
-    const unsigned char *p = c->file.at + i * c->element_bytes;
-    uint32_t id = (uint32_t)p[0] | (uint32_t)p[1] << 8;
-    if (c->element_bytes == 4) id |= (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-    return (int32_t)id;
-}
-
 void genet__corpus_read(const corpus *c, int64_t from, int64_t n, int32_t *to)
 {
     assert(from >= 0 && n >= 0 && from <= c->n_tokens - n);
     for (int64_t i = 0; i < n; i++) to[i] = token_at(c, from + i);
 }
 
+/* Of words, white space is between the pieces, and unknown ones have lost their letters: only the whole
+ * part is known.  Its first token is predicted by nothing, so it does not count. */
+static int64_t bytes_of_part(const corpus *c, const tokenizer *t, int64_t from, int64_t to)
+{
+    bool in_train = to <= c->n_train && c->n_train > 0;
+    int64_t begin = in_train || from < c->n_train ? 0 : c->n_train, n_bytes = c->n_bytes;
+    size_t first = 0;
+    if (in_train) n_bytes = c->n_train_bytes;
+    if (begin) n_bytes -= c->n_train_bytes;
+    if (from > begin && token_at(c, begin) != genet__tokenizer_unknown(t)) genet__tokenizer_piece(t, token_at(c, begin), &first);
+    return n_bytes - (int64_t)first;
+}
+
 int64_t genet__corpus_bytes(const corpus *c, const tokenizer *t, int64_t from, int64_t to)
 {
     assert(from >= 0 && to <= c->n_tokens);
+    if (from >= to) return 0;
+    if (!strcmp(genet__tokenizer_kind(t), "word")) return bytes_of_part(c, t, from, to);
     int64_t n_bytes = 0;
     for (int64_t i = from; i < to; i++) {
         size_t n = 0;
@@ -285,4 +367,13 @@ int64_t genet__corpus_bytes(const corpus *c, const tokenizer *t, int64_t from, i
         n_bytes += (int64_t)n;
     }
     return n_bytes;
+}
+
+int64_t genet__corpus_unknown(const corpus *c, const tokenizer *t, int64_t from, int64_t to)
+{
+    assert(from >= 0 && to <= c->n_tokens);
+    int32_t unknown = genet__tokenizer_unknown(t);
+    int64_t n = 0;
+    for (int64_t i = from; unknown >= 0 && i < to; i++) n += token_at(c, i) == unknown;
+    return n;
 }

@@ -6,11 +6,12 @@
 #ifndef GENET_TEXT_CORPUS_H
 #define GENET_TEXT_CORPUS_H
 #include "base/file.h"
-#include "text/source.h"
+#include "text/tokenizer_train.h"
 
 typedef struct corpus {
     int64_t n_tokens, n_train;          /* validation: n_train .. n_tokens-1 */
-    int64_t n_chars, n_train_chars, n_bytes;
+    int64_t n_chars, n_train_chars, n_bytes, n_train_bytes;
+    int64_t n_words, n_train_words;     /* what stands between white space */
     double  val_fraction;
     int     vocab_size;
     int     element_bytes;              /* 2 or 4 */
@@ -19,9 +20,12 @@ typedef struct corpus {
     mapped  file;
 } corpus;
 
-/* Tokenize s (scanned as `scan`) with t into folder, which exists. */
+/* How many characters are the training part. */
+int64_t genet__corpus_train_chars(int64_t n_chars, double val_fraction);
+/* Tokenize s (scanned as `scan`) with t into folder, which exists.  watch may be NULL; when it stops, that is an error
+ * (GENET_ERR_STOPPED). */
 bool genet__corpus_make(const char *folder, text_source *s, const text_scan *scan, const tokenizer *t,
-                        double val_fraction, genet_err *err);
+                        double val_fraction, const train_watch *watch, genet_err *err);
 /* t: the tokenizer it must have been made with. */
 bool genet__corpus_open(corpus *c, const char *folder, const tokenizer *t, genet_err *err);
 /* Tokenized text that lives no longer than c (genet eval): all of it is
@@ -38,6 +42,9 @@ bool genet__corpus_require(const corpus *c, int64_t block_size, genet_err *err);
 
 /* Tokens from .. from+n-1 as ids. */
 void genet__corpus_read(const corpus *c, int64_t from, int64_t n, int32_t *to);
-/* UTF-8 bytes that tokens from .. to-1 stand for (bits per byte). */
+/* UTF-8 bytes of the text that tokens from .. to-1 stand for (bits per byte).  Where pieces are not all of the text
+ * (words), from .. to-1 must be a whole part but for its first token. */
 int64_t genet__corpus_bytes(const corpus *c, const tokenizer *t, int64_t from, int64_t to);
+/* Tokens from .. to-1 that stand for words not in the vocabulary. */
+int64_t genet__corpus_unknown(const corpus *c, const tokenizer *t, int64_t from, int64_t to);
 #endif

@@ -24,6 +24,7 @@ enum { CHUNK = 1 << 18, MAX_DEPTH = 64 };
 typedef struct source_file {
     const char *path;           /* sorted by it */
     int fd;                     /* of a pipe's copy; -1: open by path */
+    int64_t n_bytes;            /* unpacked; known once it is read */
 } source_file;
 
 struct text_source {
@@ -34,6 +35,9 @@ struct text_source {
     int64_t offset;             /* bytes of this file that came before buffer */
     size_t  given, held;        /* buffer: `given` bytes handed out, then `held` of a cut character */
     char   *buffer;
+    size_t  chunk;              /* bytes of it that are used */
+    int     said;               /* where the piece last given began: the file, the byte in it */
+    int64_t said_offset;
     const char *spool;
     arena   arena;
 };
@@ -50,7 +54,7 @@ static bool add_file(text_source *s, const char *path, int fd, genet_err *err)
 {
     const char *copy = genet__arena_strdup(&s->arena, path);
     if (!copy || !GROW(s->file, s->n_file, s->cap)) return genet__err_memory(err);
-    s->file[s->n_file++] = (source_file){ copy, fd };
+    s->file[s->n_file++] = (source_file){ copy, fd, 0 };
     return true;
 }
 
@@ -138,7 +142,7 @@ text_source *genet__source_open(const char *const *paths, int n, const char *spo
     if (s) s->buffer = genet__alloc(CHUNK);
     bool ok = (s && s->buffer) || genet__err_memory(err);
     if (ok && n < 1) ok = genet__err_set(err, GENET_ERR_USAGE, "no data is given");
-    if (ok) s->spool = spool;
+    if (ok) s->spool = spool, s->chunk = CHUNK;
     for (int i = 0; ok && i < n; i++) ok = add_path(s, paths[i], 0, err);
     if (ok && sort_files(s, paths[0], err)) return s;
     genet__source_close(s);
@@ -166,6 +170,12 @@ void genet__source_close(text_source *s)
     genet__free(s->buffer);
     genet__arena_release(&s->arena);
     genet__free(s);
+}
+
+void genet__source_set_chunk(text_source *s, size_t n_bytes)
+{
+    genet__source_rewind(s);
+    s->chunk = n_bytes < 4 ? 4 : n_bytes < CHUNK ? n_bytes : CHUNK;
 }
 
 int genet__source_files(const text_source *s)
@@ -215,9 +225,13 @@ static bool bad_text(const text_source *s, size_t i, genet_err *err)
                           path, offset, byte);
 }
 
-bool genet__source_prefix(const text_source *s, size_t i, genet_err *err)
+/* Back through the files before. */
+bool genet__source_prefix(const text_source *s, ptrdiff_t i, genet_err *err)
 {
-    return genet__err_prefix(err, "%s: byte %" PRId64 ": ", title(&s->file[s->at]), s->offset + (int64_t)i);
+    int file = s->said;
+    int64_t offset = s->said_offset + i;
+    while (offset < 0 && file > 0) offset += s->file[--file].n_bytes;
+    return genet__err_prefix(err, "%s: byte %" PRId64 ": ", title(&s->file[file]), offset);
 }
 
 /* Eight letters of plain ASCII, none of them zero. */
@@ -255,7 +269,7 @@ static bool fill(text_source *s, size_t *n, genet_err *err)
 {
     memmove(s->buffer, s->buffer + s->given, s->held);
     s->offset += (int64_t)s->given;
-    int got = gzread(s->gz, s->buffer + s->held, (unsigned)(CHUNK - s->held));
+    int got = gzread(s->gz, s->buffer + s->held, (unsigned)(s->chunk - s->held));
     int code = Z_OK;
     if (got == 0) gzerror(s->gz, &code);
     if (got < 0 || code != Z_OK) return bad_read(s, err);
@@ -272,8 +286,11 @@ bool genet__source_next(text_source *s, const char **text, size_t *n, genet_err 
     for (*n = 0; s->at < s->n_file;) {
         if (!s->gz) TRY(open_file(s, err));
         TRY(fill(s, n, err));
+        s->said = s->at;
+        s->said_offset = s->offset;
         if (*n) return true;
         if (s->held) continue;          /* less than a character so far */
+        s->file[s->at].n_bytes = s->offset;
         gzclose_r(s->gz);
         s->gz = NULL;
         s->at++;

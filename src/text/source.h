@@ -21,8 +21,11 @@ void genet__source_close(text_source *s);
  * that are not UTF-8 are an error with file and offset. */
 bool genet__source_next(text_source *s, const char **text, size_t *n, genet_err *err);
 void genet__source_rewind(text_source *s);
-/* Put "FILE: byte N: " before err's words; i: index into the piece last given. */
-bool genet__source_prefix(const text_source *s, size_t i, genet_err *err);
+/* Put "FILE: byte N: " before err's words; i: index into the piece last given (the empty one at the end too),
+ * or, when negative, into what came before it. */
+bool genet__source_prefix(const text_source *s, ptrdiff_t i, genet_err *err);
+/* Pieces of at most n_bytes (4 .. 256 KiB, which is the default). Rewinds. */
+void genet__source_set_chunk(text_source *s, size_t n_bytes);
 int  genet__source_files(const text_source *s);
 
 typedef struct text_scan {

@@ -1,14 +1,10 @@
-/* tokenizer.c - what all tokenizers share: the table of kinds, reading and
- * writing tokenizer.json, the vocabulary, decoding (pieces joined), the hash. */
+/* tokenizer.c - what all tokenizers share: the vocabulary, encoding around added tokens, decoding (pieces joined),
+ * the hash.  Files are tokenizer_file.c's, added tokens tokenizer_added.c's. */
 #include <stdio.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
-#include "base/file.h"
 #include "text/tokenizer_kind.h"
-
-static const tokenizer_kind *const kinds[] = { &genet__tokenizer_char };
-enum { N_KINDS = sizeof kinds / sizeof *kinds, FILE_MAX = 256 << 20 };
 
 void genet__token_list_release(token_list *l)
 {
@@ -19,76 +15,9 @@ void genet__token_list_release(token_list *l)
 void genet__tokenizer_free(tokenizer *t)
 {
     if (!t) return;
+    if (t->release) t->release(t);
     genet__arena_release(&t->arena);
     genet__free(t);
-}
-
-/* --- files ------------------------------------------------------------------ */
-
-/* By model.type; the words list all that can be read. */
-static const tokenizer_kind *kind_for(const json_t *j, const char *where, genet_err *err)
-{
-    const json_t *model = json_object_get(j, "model");
-    const char *type = json_string_value(json_object_get(model, "type"));
-    if (!type) {
-        genet__err_set(err, GENET_ERR_FORMAT, "%s: \"model\" with a \"type\" is missing", where);
-        return NULL;
-    }
-    str known = { 0 };
-    const tokenizer_kind *found = NULL;
-    for (int i = 0; i < N_KINDS && !found; i++) {
-        if (!strcmp(kinds[i]->model_type, type)) found = kinds[i];
-        genet__str_printf(&known, "%s%s (%s)", i ? ", " : "", kinds[i]->model_type, kinds[i]->name);
-    }
-    if (!found)
-        genet__err_set(err, GENET_ERR_FORMAT, "%s: model.type \"%.40s\" is not known to this version; it reads %s",
-                       where, type, genet__str(&known));
-    genet__str_release(&known);
-    return found;
-}
-
-tokenizer *genet__tokenizer_from_json(const json_t *j, const char *where, genet_err *err)
-{
-    const tokenizer_kind *kind = kind_for(j, where, err);
-    if (!kind) return NULL;
-    tokenizer *t = genet__alloc(sizeof *t);
-    if (!t) genet__err_memory(err);
-    else t->kind = kind;
-    if (t && kind->load(t, j, where, err)) return t;
-    genet__tokenizer_free(t);
-    return NULL;
-}
-
-/* tokenizer_config.json is for transformers alone: nothing in it changes ids. */
-tokenizer *genet__tokenizer_load(const char *folder, genet_err *err)
-{
-    char *path = genet__path_join(folder, "tokenizer.json");
-    if (!path) genet__err_memory(err);
-    json_t *j = path ? genet__json_read(path, FILE_MAX, err) : NULL;
-    tokenizer *t = j ? genet__tokenizer_from_json(j, path, err) : NULL;
-    json_decref(j);
-    genet__free(path);
-    return t;
-}
-
-/* Takes j over. */
-static bool write_json(const char *folder, const char *name, json_t *j, genet_err *err)
-{
-    char *path = genet__path_join(folder, name);
-    bool ok = j && path ? genet__json_write(path, j, err) : genet__err_memory(err);
-    json_decref(j);
-    genet__free(path);
-    return ok;
-}
-
-/* The class keeps transformers from rebuilding the tokenizer of the model's
- * family; the flag, from dropping spaces before punctuation when it decodes. */
-bool genet__tokenizer_save(const tokenizer *t, const char *folder, genet_err *err)
-{
-    json_t *config = json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
-                               "clean_up_tokenization_spaces", 0);
-    bool ok = write_json(folder, "tokenizer_config.json", config, err);
-    return ok && write_json(folder, "tokenizer.json", t->kind->to_json(t), err);
 }
 
 /* --- the vocabulary --------------------------------------------------------- */
@@ -114,12 +43,44 @@ bool genet__tokenizer_encode_at(const tokenizer *t, const char *text, size_t n, 
                                 genet_err *err)
 {
     *bad = 0;
-    return n == 0 || t->kind->encode(t, text, n, out, bad, err);
+    return n == 0 || genet__added_encode(t, text, n, out, bad, err);
 }
 
 int32_t genet__tokenizer_find(const tokenizer *t, const char *piece, size_t n_bytes)
 {
+    for (int i = 0; i < t->n_added; i++)
+        if (t->added[i].n_bytes == n_bytes && !memcmp(t->added[i].content, piece, n_bytes)) return t->added[i].id;
     return t->kind->find(t, piece, n_bytes);
+}
+
+size_t genet__tokenizer_cut(const tokenizer *t, const char *text, size_t n)
+{
+    return n ? genet__added_cut(t, text, n) : 0;
+}
+
+bool genet__tokenizer_is_special(const tokenizer *t, int32_t id)
+{
+    const added_token *a = genet__added_find(t, id);
+    return a && a->special;
+}
+
+int32_t genet__tokenizer_unknown(const tokenizer *t)
+{
+    return t->unknown;
+}
+
+int32_t genet__tokenizer_end(const tokenizer *t)
+{
+    static const char *const ends[] = { "<|endoftext|>", "</s>", "<eos>", "<|im_end|>" };
+    for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
+        for (int i = 0; i < t->n_added; i++)
+            if (t->added[i].special && !strcmp(t->added[i].content, ends[k])) return t->added[i].id;
+    return -1;
+}
+
+const char *genet__tokenizer_between(const tokenizer *t, int32_t before, int32_t id)
+{
+    return t->kind->between ? t->kind->between(t, before, id) : "";
 }
 
 const char *genet__tokenizer_piece(const tokenizer *t, int32_t id, size_t *n_bytes)
@@ -136,6 +97,7 @@ bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, s
         const char *piece = genet__tokenizer_piece(t, id[i], &n_bytes);
         if (!piece)
             return genet__err_set(err, GENET_ERR_USAGE, "token id %d is outside the vocabulary of %d", id[i], t->n);
+        if (i) genet__str_add(out, genet__tokenizer_between(t, id[i - 1], id[i]));
         genet__str_add_n(out, piece, n_bytes);
     }
     return out->failed ? genet__err_memory(err) : true;
@@ -153,6 +115,8 @@ void genet__tokenizer_hash(const tokenizer *t, char hex[HASH_HEX])
         genet__sha256_add(&s, length, sizeof length);
         genet__sha256_add(&s, t->bytes + t->start[i], n);
     }
+    genet__added_hash(t, &s);
+    if (t->kind->hash) t->kind->hash(t, &s);
     genet__sha256_end(&s, hex);
 }
 

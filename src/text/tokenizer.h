@@ -14,30 +14,43 @@ typedef struct tokenizer tokenizer;
 typedef struct token_list { int32_t *at; int n, cap; } token_list;      /* {0} is ready */
 void genet__token_list_release(token_list *l);
 
-/* FOLDER/tokenizer.json. */
-tokenizer *genet__tokenizer_load(const char *folder, genet_err *err);
+/* FOLDER/tokenizer.json, or the file itself when path is one. */
+tokenizer *genet__tokenizer_load(const char *path, genet_err *err);
 tokenizer *genet__tokenizer_from_json(const json_t *j, const char *where, genet_err *err);
 /* tokenizer.json and tokenizer_config.json, atomically. */
 bool genet__tokenizer_save(const tokenizer *t, const char *folder, genet_err *err);
 void genet__tokenizer_free(tokenizer *t);
 
-/* "char" */
+/* "char", "word", "bpe" */
 const char *genet__tokenizer_kind(const tokenizer *t);
 int  genet__tokenizer_size(const tokenizer *t);
-/* Append the ids of text (UTF-8, n bytes) to out.  A character that is not
- * in the vocabulary, and bytes that are not UTF-8, are errors that name it and where. */
+/* Append the ids of text (n bytes) to out.  char: a character that is not in the vocabulary, and bytes that are not
+ * UTF-8, are errors that name it and where.  word: what is not in the vocabulary becomes the unknown token.  bpe:
+ * any bytes have ids. Added tokens ("<|endoftext|>") are found in the text first.  A tokenizer is read-only: any
+ * number of threads may use it at once. */
 bool genet__tokenizer_encode(const tokenizer *t, const char *text, size_t n, token_list *out, genet_err *err);
 /* The same, but *bad says where in text it went wrong, and the words do not;
  * what out held before stays. */
 bool genet__tokenizer_encode_at(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad,
                                 genet_err *err);
-/* Append the text of ids to out. */
+/* Append the text of ids to out: the pieces, for words with what stands between them.  bpe and char
+ * give back exactly the bytes that were encoded. */
 bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, str *out, genet_err *err);
+/* What decoding puts between the pieces of two neighbours (" " between words; "" for bpe and char). */
+const char *genet__tokenizer_between(const tokenizer *t, int32_t before, int32_t id);
 /* The bytes that id stands for (not terminated), or NULL out of range. */
 const char *genet__tokenizer_piece(const tokenizer *t, int32_t id, size_t *n_bytes);
 /* The id of a piece, or -1. */
 int32_t genet__tokenizer_find(const tokenizer *t, const char *piece, size_t n_bytes);
-/* SHA-256 over kind and pieces: equal tokenizers, equal hashes. */
+/* Where text (n bytes, more to follow) may be cut: the longest beginning such that the ids of the two
+ * parts, joined, are those of the whole whatever follows.  0: nowhere yet. */
+size_t genet__tokenizer_cut(const tokenizer *t, const char *text, size_t n);
+/* A token that is no text of its own: "<|endoftext|>". */
+bool genet__tokenizer_is_special(const tokenizer *t, int32_t id);
+/* The id that unknown words get; the one that ends a text ("<|endoftext|>", "</s>", "<eos>"); -1: there is none. */
+int32_t genet__tokenizer_unknown(const tokenizer *t);
+int32_t genet__tokenizer_end(const tokenizer *t);
+/* SHA-256 over kind, pieces and rules: equal tokenizers, equal hashes. */
 void genet__tokenizer_hash(const tokenizer *t, char hex[HASH_HEX]);
 
 /* --- making one from text --------------------------------------------------- */

@@ -57,7 +57,7 @@ tokenizer *genet__tokenizer_from_chars(const char_set *s, genet_err *err)
     n = 0;
     for (uint32_t k = 0; ok && k < 0x110000; k++)
         if (s->bit[k >> 6] >> (k & 63) & 1) c[n++] = k;
-    if (ok) t->kind = &genet__tokenizer_char;
+    if (ok) t->kind = &genet__tokenizer_char, t->unknown = -1;
     if (ok && fill(t, c, n, err)) return t;
     genet__tokenizer_free(t);
     return NULL;
@@ -138,6 +138,12 @@ static bool is_string(const json_t *o, const char *key, const char *wanted)
     return s && !strcmp(s, wanted);
 }
 
+/* Any Split is for us to read, or to refuse; other WordLevel models are of words. */
+static bool accepts(const json_t *j)
+{
+    return is_string(json_object_get(j, "pre_tokenizer"), "type", "Split");
+}
+
 /* Does every other part of the file leave characters as they are? */
 static bool check_pipeline(const json_t *j, const char *where, genet_err *err)
 {
@@ -200,5 +206,5 @@ static bool load(tokenizer *t, const json_t *j, const char *where, genet_err *er
 }
 
 const tokenizer_kind genet__tokenizer_char = {
-    .name = "char", .model_type = "WordLevel", .load = load, .to_json = to_json, .encode = encode, .find = find,
+    .name = "char", .model_type = "WordLevel", .accepts = accepts, .load = load, .to_json = to_json, .encode = encode, .find = find,
 };

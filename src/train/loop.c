@@ -22,6 +22,7 @@ typedef struct loop {
     train_step  step;
     save_state  at;
     metrics     metrics;
+    tensorboard tensorboard;
     train_event event;
     int64_t     max_steps, saved_step;      /* saved_step: of the newest save, -1 */
     bool        bad_score;                  /* the latest evaluation was not finite */
@@ -153,6 +154,7 @@ static bool begin(loop *l, genet_err *err)
     TRY(genet__step_attach(&l->step, job, err));
     TRY(!job->ready || job->ready(job->user, err));
     TRY(genet__metrics_open(&l->metrics, l->o->out, l->at.step, err));
+    if (l->o->tensorboard) TRY(genet__tensorboard_open(&l->tensorboard, l->o->out, l->at.step, err));
     l->time_before_s = l->at.time_s;
     l->run_started_s = l->started_s = genet__now_s();
     l->started_step = l->at.step;
@@ -270,16 +272,18 @@ static bool after_step(loop *l, bool *done, genet_err *err)
 {
     const train_options *o = l->o;
     int64_t step = l->at.step;
-    bool better = false, enough = false, stopping = l->job->stop && *l->job->stop;
+    bool better = false, enough = false;
     bool last = step >= l->max_steps;
     bool score = l->job->evaluate && (last || every(o->eval_steps, step));
     if (score) TRY(evaluate(l, &better, &enough, err));
-    *done = last || enough || stopping;
+    l->event.scored = score;
     l->event.logged = step == 1 || every(o->log_steps, step) || score || last;
     if (l->event.logged) measure(l);
     tell(l, TRAIN_STEP);
     if (l->event.logged) TRY(genet__metrics_add(&l->metrics, &l->event, score, err));
+    if (l->event.logged && o->tensorboard) TRY(genet__tensorboard_add(&l->tensorboard, &l->event, score, err));
     if (score) tell(l, TRAIN_EVAL);
+    *done = last || enough || (l->job->stop && *l->job->stop);      /* whoever was told may have asked for it */
     if (is_bad(l)) return !(last || enough) || not_finite(l, err);
     return !(every(o->save_steps, step) || better || *done) || save(l, err);
 }
@@ -321,7 +325,7 @@ static bool run(loop *l, genet_err *err)
 bool genet__train(const train_job *job, train_event *last, genet_err *err)
 {
     const train_options *o = job->options;
-    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1, .lock = -1,
+    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1, .tensorboard.fd = -1, .lock = -1,
                .max_steps = o->epochs > 0 ? o->epochs * job->steps_per_epoch : o->max_steps };
     l.at.score = (train_score){ NAN, NAN, NAN, NAN, 0 };
     l.event = (train_event){ .max_steps = l.max_steps, .unit = job->unit, .scores = job->scores };
@@ -329,6 +333,7 @@ bool genet__train(const train_job *job, train_event *last, genet_err *err)
     if (ok) tell(&l, TRAIN_END);
     *last = l.event;
     genet__metrics_close(&l.metrics);
+    genet__tensorboard_close(&l.tensorboard);
     genet__step_release(&l.step);
     if (l.lock >= 0) close(l.lock);
     return ok;

@@ -9,36 +9,40 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "train/save.h"
 
 enum { MAX_FILE_BYTES = 1 << 30 };
 
 /* Bytes of the whole lines that belong to steps up to `step`. */
-static size_t good_part(const char *text, size_t n, int64_t step)
+static bool good_part(const char *text, size_t n, int64_t step, size_t *good, genet_err *err)
 {
     size_t at = 0;
     while (at < n) {
+        genet_err why = {0};
         const char *end = memchr(text + at, '\n', n - at);
         if (!end) break;
-        json_t *line = json_loadb(text + at, (size_t)(end - text) - at, 0, NULL);
+        json_t *line = genet__json_parse(text + at, (size_t)(end - text) - at, "metrics.jsonl", &why);
+        if (!line && why.code == GENET_ERR_MEMORY) return genet__err_memory(err);
         json_t *number = json_object_get(line, "step");
         bool keep = json_is_integer(number) && json_integer_value(number) <= step;
         json_decref(line);
         if (!keep) break;
         at = (size_t)(end - text) + 1;
     }
-    return at;
+    *good = at;
+    return true;
 }
 
 /* Written anew and renamed: a kill here loses nothing either. */
 static bool cut(const char *path, int64_t step, genet_err *err)
 {
-    size_t n;
+    size_t n, keep = 0;
     char *text = genet__file_read(path, MAX_FILE_BYTES, &n, err);
     if (!text) return false;
-    size_t keep = good_part(text, n, step);
-    bool ok = keep == n || genet__file_write_all(path, text, keep, err);
+    bool ok = good_part(text, n, step, &keep, err);
+    ok = ok && (keep == n || genet__file_write_all(path, text, keep, err));
     genet__free(text);
     return ok;
 }
@@ -62,13 +66,16 @@ void genet__metrics_close(metrics *m)
 /* JSON has no infinities: a loss that is none is null. */
 static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+/* False: no memory. */
+static bool set(json_t *line, const char *key, double x) { return !json_object_set_new(line, key, real(x)); }
+
 /* Only what means something for this task. */
-static void add_score(json_t *line, const train_event *e)
+static bool add_score(json_t *line, const train_event *e)
 {
-    json_object_set_new(line, "val_loss", real(e->score.loss));
-    if (e->scores & SCORE_PERPLEXITY) json_object_set_new(line, "perplexity", real(e->score.perplexity));
-    if (e->scores & SCORE_BITS_PER_BYTE) json_object_set_new(line, "bits_per_byte", real(e->score.bits_per_byte));
-    if (e->scores & SCORE_ACCURACY) json_object_set_new(line, "val_accuracy", real(e->score.accuracy));
+    return set(line, "val_loss", e->score.loss) &&
+           (!(e->scores & SCORE_PERPLEXITY) || set(line, "perplexity", e->score.perplexity)) &&
+           (!(e->scores & SCORE_BITS_PER_BYTE) || set(line, "bits_per_byte", e->score.bits_per_byte)) &&
+           (!(e->scores & SCORE_ACCURACY) || set(line, "val_accuracy", e->score.accuracy));
 }
 
 /* One write a line: a torn one can only be the last. */
@@ -77,13 +84,10 @@ bool genet__metrics_add(metrics *m, const train_event *e, bool with_score, genet
     char speed[40];
     snprintf(speed, sizeof speed, "%.30s_per_s", e->unit);
     json_t *line = json_pack("{s:I, s:o}", "step", (json_int_t)e->step, "loss", real(e->loss));
-    if (!line) return genet__err_memory(err);
-    if (with_score) add_score(line, e);
-    json_object_set_new(line, "learning_rate", real(e->learning_rate));
-    json_object_set_new(line, "grad_norm", real(e->grad_norm));
-    json_object_set_new(line, speed, real(round(e->units_per_s * 10) / 10));
-    json_object_set_new(line, "time_s", real(round(e->time_s * 1000) / 1000));
-    char *text = json_dumps(line, JSON_REAL_PRECISION(9));
+    bool whole = line && (!with_score || add_score(line, e)) && set(line, "learning_rate", e->learning_rate) &&
+                 set(line, "grad_norm", e->grad_norm) && set(line, speed, round(e->units_per_s * 10) / 10) &&
+                 set(line, "time_s", round(e->time_s * 1000) / 1000);
+    char *text = whole ? json_dumps(line, JSON_REAL_PRECISION(9)) : NULL;
     json_decref(line);
     if (!text) return genet__err_memory(err);
     bool ok = genet__file_write(m->fd, text, strlen(text)) && genet__file_write(m->fd, "\n", 1);

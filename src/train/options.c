@@ -34,6 +34,7 @@ static const field table[] = {
     { "eval_steps",    FIELD_INT,    AT(eval_steps),    "250", 0, 1e12, NULL, RENEW, "steps between evaluations; 0: at the end only" },
     { "save_steps",    FIELD_INT,    AT(save_steps),    "250", 0, 1e12, NULL, RENEW, "steps between saves; 0: at the end only" },
     { "log_steps",     FIELD_INT,    AT(log_steps),     "10", 1, 1e12, NULL, RENEW, "steps between lines of training/metrics.jsonl" },
+    { "tensorboard",   FIELD_BOOL,   AT(tensorboard),   "false", 0, 0, NULL, RENEW, "and what is logged to training/tensorboard, for TensorBoard" },
     { "keep",          FIELD_CHOICE, AT(keep),          "best", 0, 0, "best|last", RENEW, "which weights stand in the folder at the end" },
     { "save_total_limit", FIELD_INT, AT(save_total_limit), "2", 1, 1e6, NULL, RENEW, "saves to keep, the best one beside them" },
     { "checkpoint_activations", FIELD_BOOL, AT(checkpoint_activations), "false", 0, 0, NULL, 0,

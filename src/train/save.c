@@ -28,8 +28,10 @@ static const char *const saved_files[] = { weights_file, optimiser_file, state_f
 /* All that a run writes into its folder beside saves. */
 static const char *const made_files[] = {
     "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json", "README.md",
-    "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json", NULL
+    "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json", "training/tensorboard", NULL
 };
+/* Without settings.json these are what a kill left behind: a new run writes them again. */
+static const char corpus_files[] = "training/corpus.";
 enum { N_SAVED = sizeof saved_files / sizeof *saved_files, PATH_BYTES = 4096, JSON_BYTES = 1 << 24 };
 
 /* --- paths ----------------------------------------------------------------------- */
@@ -140,6 +142,7 @@ bool genet__save_refuse(const char *folder, genet_err *err)
         return genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
                               "one choose another --out", folder);
     for (const char *const *name = made_files; *name; name++) {
+        if (!strncmp(*name, corpus_files, sizeof corpus_files - 1)) continue;
         TRY(path_set(&p, err, "%s/%s", folder, *name));
         if (genet__file_exists(p.at))
             return genet__err_set(err, GENET_ERR_USAGE, "%s is there already, and training would write over it: choose another "
@@ -159,7 +162,7 @@ void genet__save_undo(const char *folder, bool made_folder, bool made_training)
     else if (!list_steps(folder, &steps, &n, &ignored)) n = 1;
     genet__free(steps);
     for (const char *const *name = made_files; !n && *name; name++)
-        if (path_set(&p, NULL, "%s/%s", folder, *name)) unlink(p.at);
+        if (path_set(&p, NULL, "%s/%s", folder, *name)) genet__file_remove_tree(p.at, &ignored);
     if (!n && made_training) rmdir(training.at);        /* when empty */
     if (!n && made_folder) rmdir(folder);
     if (lock >= 0) close(lock);
@@ -199,6 +202,16 @@ static bool is_whole(const char *save, genet_err *err)
     return ok;
 }
 
+/* A save that could not be looked at (no memory, a disk that does not read) is not a save that is damaged: going back
+ * behind it would lose it. */
+static bool cannot_tell(const char *save, const genet_err *why)
+{
+    if (why->code != GENET_ERR_IO) return why->code == GENET_ERR_MEMORY;
+    bool all = genet__file_exists_in(save, manifest_file);
+    for (int i = 0; i < N_SAVED; i++) all &= genet__file_exists_in(save, saved_files[i]);
+    return all;
+}
+
 /* What a kill in the middle of writing or dropping a save left behind. */
 static bool clear_leftovers(const char *folder, genet_err *err)
 {
@@ -227,8 +240,11 @@ static bool newest(const char *folder, int64_t *step, const log_sink *log, genet
         genet_err why;
         ok = step_path(&p, folder, steps[i], "", err);
         if (!ok) break;
-        if (is_whole(p.at, &why)) *step = steps[i];
-        else genet__log(log, LOG_WARN, "%s is not complete (%s); going back to the save before it", p.at, why.text);
+        if (is_whole(p.at, &why) || is_whole(p.at, &why)) *step = steps[i];     /* what is judged damaged is looked at twice */
+        else if (cannot_tell(p.at, &why)) {
+            if (err) *err = why;
+            ok = false;
+        } else genet__log(log, LOG_WARN, "%s is not complete (%s); going back to the save before it", p.at, why.text);
     }
     genet__free(steps);
     return ok;
@@ -354,8 +370,8 @@ static bool write_manifest(const char *save, genet_err *err)
         uint32_t crc;
         int64_t size;
         ok = path_set(&p, err, "%s/%s", save, saved_files[i]) && genet__file_crc32(p.at, &crc, &size, err);
-        if (ok) json_object_set_new(files, saved_files[i], json_pack("{s:I, s:I}", "size_bytes", (json_int_t)size,
-                                                                     "crc32", (json_int_t)crc));
+        json_t *entry = ok ? json_pack("{s:I, s:I}", "size_bytes", (json_int_t)size, "crc32", (json_int_t)crc) : NULL;
+        if (ok && json_object_set_new(files, saved_files[i], entry)) ok = genet__err_memory(err);
     }
     ok = ok && path_set(&p, err, "%s/%s", save, manifest_file) && genet__json_write(p.at, all, err);
     json_decref(all);

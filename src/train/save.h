@@ -49,6 +49,14 @@ bool genet__metrics_add(metrics *m, const train_event *e, bool with_score, genet
 bool genet__metrics_sync(metrics *m, genet_err *err);
 void genet__metrics_close(metrics *m);
 
+/* --- tensorboard.c: training/tensorboard/events.out.tfevents.* --------------------- */
+
+typedef struct tensorboard { int fd; char *path; } tensorboard;
+/* A new file, of the steps after `step`. */
+bool genet__tensorboard_open(tensorboard *t, const char *folder, int64_t step, genet_err *err);
+bool genet__tensorboard_add(tensorboard *t, const train_event *e, bool with_score, genet_err *err);
+void genet__tensorboard_close(tensorboard *t);
+
 /* --- memory.c ---------------------------------------------------------------------- */
 
 /* Bytes that this process may still take, by /proc/meminfo and its cgroup; 0: unknown. */

@@ -70,7 +70,7 @@ json_t *genet__options_to_json(const options *o)
     json_t *all = json_object();
     for (int i = 0; all && i < o->n_table; i++) {
         json_t *part = genet__fields_to_json(o->table[i].fields, o->table[i].object);
-        bool ok = part && !json_object_update_missing(all, part);
+        bool ok = part && genet__json_merge(all, part, false);
         json_decref(part);
         if (!ok) {
             json_decref(all);

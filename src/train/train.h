@@ -19,7 +19,7 @@ typedef struct train_options {
     int64_t batch_size, gradient_accumulation_steps, max_steps, epochs, early_stopping_patience;
     int64_t warmup_steps, eval_steps, save_steps, log_steps, save_total_limit, seed, threads;
     double  learning_rate, min_lr;
-    bool    checkpoint_activations, resume;
+    bool    checkpoint_activations, resume, tensorboard;
     optim_options optim;
 } train_options;
 extern const fields genet__train_fields;
@@ -41,6 +41,7 @@ typedef struct train_event {
     int64_t step, max_steps;            /* updates made, of how many */
     double  loss, learning_rate, grad_norm, units_per_s, time_s, left_s;
     bool    logged;                     /* metrics.jsonl got a line for this step */
+    bool    scored;                     /* score is of this step */
     const char *unit;                   /* what units_per_s counts: "tokens" */
     unsigned    scores;
     train_score score;                  /* EVAL, END: the latest */

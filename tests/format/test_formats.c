@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/alloc.h"
 #include "format/hf.h"
+#include "format/jsonl.h"
 #include "format/npy.h"
 #include "format/sha256.h"
 #include "golden/golden.h"
@@ -154,7 +156,7 @@ static void test_folder(void **state)
     hf_folder f;
     if (!genet__hf_open(&f, golden_path("gpt2"), true, &err)) fail_msg("%s", err.text);
     assert_string_equal(f.model_type, "gpt2");
-    assert_non_null(genet__safetensors_find(&f.weights, "transformer.wte.weight"));
+    assert_non_null(genet__shards_find(&f.weights, "transformer.wte.weight", NULL));
     genet__hf_close(&f);
     assert_false(genet__hf_open(&f, "/nowhere", true, &err));
     assert_non_null(strstr(err.text, "there is no folder /nowhere"));
@@ -173,7 +175,7 @@ static void test_folder(void **state)
     put("pytorch_model.bin", "");
     expect_refused("pickle");
     put("model.safetensors.index.json", "{}");
-    expect_refused("several files");
+    expect_refused("\"weight_map\" is no object");
     put("model.safetensors", "x");
     expect_refused("too few");
     assert_true(genet__hf_open(&f, folder, false, &err));
@@ -181,11 +183,107 @@ static void test_folder(void **state)
     assert_true(genet__file_remove_tree(folder, &err));
 }
 
+/* --- JSON lines --------------------------------------------------------------------- */
+
+/* Values of text, as "LINE:value" after each other; *r stays at the end. */
+static const char *lines_of(jsonl *r, const char *text, size_t n, unsigned flags, genet_err *err)
+{
+    static char all[1000];
+    str out = { 0 };
+    json_t *j;
+    genet__jsonl_parse(r, text, n, "x.jsonl", flags);
+    while ((j = genet__jsonl_next(r, err))) {
+        genet__str_printf(&out, "%d:", (int)r->line);
+        genet__json_print(j, 0, &out);
+        json_decref(j);
+    }
+    snprintf(all, sizeof all, "%s", genet__str(&out));
+    genet__str_release(&out);
+    return all;
+}
+
+static void test_jsonl(void **state)
+{
+    (void)state;
+    static const struct { const char *text; unsigned flags; const char *values, *words; bool torn; } row[] = {
+        { "", 0, "", NULL, false },
+        { "\n \n\t\r\n", 0, "", NULL, false },
+        { "{\"a\": 1}\n[2]\n", 0, "1:{\"a\": 1}2:[2]", NULL, false },
+        { "\xef\xbb\xbf[1]\r\n\r\n\n[2]\r\n", 0, "1:[1]4:[2]", NULL, false },
+        { "[1]\n[2]", 0, "1:[1]2:[2]", NULL, false },
+        { "[1]\n{\"step\": 2, \"lo", JSONL_TORN_OK, "1:[1]", NULL, true },
+        { "[1]\n{\"step\": 2, \"lo", 0, "1:[1]", "x.jsonl: line 2, column ", false },
+        { "[1]\n{\"step\": 2, \"lo\n[3]\n", JSONL_TORN_OK, "1:[1]", "x.jsonl: line 2, column ", false },
+        { "[1]\n\n[1,\n[3]\n", 0, "1:[1]", "x.jsonl: line 3, column 3: ", false },
+        { "[1] [2]\n", 0, "", "x.jsonl: line 1, column 5: end of file expected", false },
+        { "{\"a\": 1, \"a\": 2}\n", 0, "", "duplicate", false },
+        { "[NaN]\n", 0, "", "x.jsonl: line 1, column ", false },
+        { "7\n", 0, "", "x.jsonl: line 1, column ", false },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        genet_err err = { 0 };
+        jsonl r;
+        assert_string_equal(lines_of(&r, row[i].text, strlen(row[i].text), row[i].flags, &err), row[i].values);
+        assert_int_equal(r.failed, row[i].words != NULL);
+        assert_int_equal(r.torn, row[i].torn);
+        if (row[i].words && !strstr(err.text, row[i].words)) fail_msg("\"%s\" lacks \"%s\"", err.text, row[i].words);
+        if (!row[i].words) assert_string_equal(err.text, "");
+        assert_null(genet__jsonl_next(&r, NULL));           /* the end stays the end */
+    }
+    genet_err err = { 0 };
+    jsonl r;
+    size_t n = JSONL_LINE_MAX + 10;
+    char *text = malloc(n);
+    memset(text, ' ', n);
+    memcpy(text, "[1]\n[", 5);
+    assert_string_equal(lines_of(&r, text, n, JSONL_TORN_OK, &err), "1:[1]");
+    assert_true(r.torn);
+    text[n - 1] = '\n';
+    lines_of(&r, text, n, JSONL_TORN_OK, &err);
+    assert_non_null(strstr(err.text, "x.jsonl: line 2: 16777221 bytes; a line has at most 16777216"));
+    free(text);
+}
+
+static void test_jsonl_file(void **state)
+{
+    (void)state;
+    genet_err err = { 0 };
+    jsonl r;
+    char path[] = "/tmp/genet-test-jsonl-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, "{\"step\": 1}\n{\"st", 16) == 16 && close(fd) == 0);
+    assert_true(genet__jsonl_open(&r, path, JSONL_TORN_OK, &err));
+    json_t *j = genet__jsonl_next(&r, &err);
+    assert_int_equal(json_integer_value(json_object_get(j, "step")), 1);
+    json_decref(j);
+    assert_null(genet__jsonl_next(&r, &err));
+    assert_true(r.torn && !r.failed);
+    genet__jsonl_close(&r);
+    assert_int_equal(unlink(path), 0);
+    assert_false(genet__jsonl_open(&r, path, 0, &err));
+    assert_true(r.failed && strstr(err.text, path));
+    genet__jsonl_close(&r);
+}
+
+static void test_jsonl_depth(void **state)
+{
+    (void)state;
+    size_t n = 100000;
+    char *text = malloc(n);
+    memset(text, '[', n);
+    genet_err err = { 0 };
+    jsonl r;
+    lines_of(&r, text, n, 0, &err);
+    assert_non_null(strstr(err.text, "x.jsonl: line 1, column 513: more than 512 levels of brackets"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_npy_golden), cmocka_unit_test(test_npy_types), cmocka_unit_test(test_npy_broken),
         cmocka_unit_test(test_sha256), cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_jsonl), cmocka_unit_test(test_jsonl_file), cmocka_unit_test(test_jsonl_depth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,17 @@
 #define LLVMFuzzerTestOneInput fuzz_table
 #include "../../fuzz/table.c"
 #undef LLVMFuzzerTestOneInput
+/* Their helpers have the same names as others'. */
+#define use use_config
+#define LLVMFuzzerTestOneInput fuzz_config
+#include "../../fuzz/config.c"
+#undef LLVMFuzzerTestOneInput
+#undef use
+#define print_and_compare print_and_compare_line
+#define LLVMFuzzerTestOneInput fuzz_jsonl
+#include "../../fuzz/jsonl.c"
+#undef LLVMFuzzerTestOneInput
+#undef print_and_compare
 
 enum { ROUNDS = 3000, SEED_MAX = 4096 };
 
@@ -111,11 +122,29 @@ static void test_table(void **state)
     run(fuzz_table, tabs, sizeof tabs - 1);
 }
 
+static void test_config(void **state)
+{
+    (void)state;
+    run_file(fuzz_config, "hf/sharded/config.json");
+    run_file(fuzz_config, "hf/tied/config.json");
+    static const char tables[] = "{\"model_type\": \"mlp\", \"n_input\": 3, \"n_output\": 2, \"hidden_layer_sizes\": [4, 5]}";
+    run(fuzz_config, tables, sizeof tables - 1);
+}
+
+static void test_jsonl(void **state)
+{
+    (void)state;
+    static const char lines[] = "{\"step\": 1, \"loss\": 4.25e-3, \"val\": null}\n\n[1, \"\\u00e9 \\n\", true]\r\n"
+                                "{\"a\": {\"b\": [12345678901234567890]}}\n{\"step\": 2, \"lo";
+    run(fuzz_jsonl, lines, sizeof lines - 1);
+    run_file(fuzz_jsonl, "hf/old/config.json");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_npy), cmocka_unit_test(test_tokenizer),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_table), cmocka_unit_test(test_config), cmocka_unit_test(test_jsonl),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/half.h"
 #include "format/safetensors.h"
 #include "golden/golden.h"
 
@@ -97,6 +98,63 @@ static void test_broken(void **state)
     refuse(bytes, assemble(bytes, "{}", 3, 0), "claims 3 bytes, of 2");
     refuse(bytes, assemble(bytes, "{}", UINT64_MAX, 0), "claims 18446744073709551615");
     refuse(bytes, assemble(bytes, "{}", UINT64_MAX - 7, 0), "claims");
+}
+
+/* Anything but printable characters becomes "?", and the end of what is long "...". */
+static void test_shown(void **state)
+{
+    (void)state;
+    char long_name[300];
+    memset(long_name, 'x', sizeof long_name);
+    long_name[sizeof long_name - 1] = 0;
+    assert_string_equal(SHOWN("h.0.attn"), "h.0.attn");
+    assert_string_equal(SHOWN("a\x1b[2J\x7f\n"), "a?[2J??");
+    assert_int_equal(strlen(SHOWN(long_name)), 103);
+    assert_string_equal(SHOWN(long_name) + 99, "x...");
+    long_name[100] = 0;
+    assert_string_equal(SHOWN(long_name), long_name);
+}
+
+/* Where one value is not finite, at the seams of the blocks that are looked at, and at
+ * any alignment. */
+static void test_nonfinite(void **state)
+{
+    (void)state;
+    enum { N = 10000 };
+    static const int64_t place[] = { 0, 1, 4095, 4096, 4097, 8191, 8192, N - 1 };
+    static const struct { int dtype; size_t bytes; uint64_t inf, nan, largest; } row[] = {
+        { GENET_F32, 4, 0x7f800000u, 0xffc00001u, 0x7f7fffffu }, { GENET_F16, 2, 0xfc00u, 0x7c01u, 0x7bffu },
+        { GENET_BF16, 2, 0x7f80u, 0xff81u, 0x7f7fu },
+        { GENET_F64, 8, UINT64_C(0xfff0000000000000), UINT64_C(0x7ff8000000000000), UINT64_C(0x7fefffffffffffff) },
+    };
+    unsigned char *bytes = calloc(N + 1, 8);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (size_t k = 0; k < 2 * sizeof place / sizeof *place; k++) {
+            unsigned char *start = bytes + k % 3, *at = start + (size_t)place[k / 2] * row[i].bytes;
+            safetensor t = { .dtype = row[i].dtype, .numel = N, .at = start };
+            memcpy(at, &row[i].largest, row[i].bytes);
+            assert_int_equal(genet__safetensor_first_nonfinite(&t), -1);
+            memcpy(at, k % 2 ? &row[i].inf : &row[i].nan, row[i].bytes);
+            assert_int_equal(genet__safetensor_first_nonfinite(&t), place[k / 2]);
+            memset(at, 0, row[i].bytes);
+        }
+    free(bytes);
+}
+
+static void test_every_half(void **state)
+{
+    (void)state;
+    enum { N = 1 << 16 };
+    uint16_t *half = malloc(N * sizeof *half);
+    float *got = malloc(N * sizeof *got);
+    for (int i = 0; i < N; i++) half[i] = (uint16_t)i;
+    assert_true(genet__safetensor_to_f32(&(safetensor){ .dtype = GENET_F16, .numel = N, .at = (unsigned char *)half }, got));
+    for (int i = 0; i < N; i++) {
+        float want = genet__from_f16((uint16_t)i);
+        if (memcmp(&want, &got[i], 4)) fail_msg("half %04x is %g, not %g", (unsigned)i, (double)got[i], (double)want);
+    }
+    free(half);
+    free(got);
 }
 
 /* Every cut of a good file is refused. */
@@ -228,7 +286,7 @@ static void expect_written(void)
         for (size_t i = 0; i < t->size_bytes; i++) assert_int_equal(t->at[i], byte_at(e, (int64_t)i));
     }
     assert_true(s.at[0].size_bytes == 4 * LARGE);               /* the given order */
-    assert_int_equal((s.at[0].at - s.file.at) % 8, 0);
+    assert_int_equal((s.at[0].at - s.file.at) % SAFETENSORS_ALIGN, 0);
     genet__safetensors_close(&s);
 }
 
@@ -319,6 +377,8 @@ int main(void)
         cmocka_unit_test(test_missing),      cmocka_unit_test(test_types),
         cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_impossible),
         cmocka_unit_test(test_failing_disk), cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_shown),        cmocka_unit_test(test_nonfinite),
+        cmocka_unit_test(test_every_half),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

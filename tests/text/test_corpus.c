@@ -1,6 +1,7 @@
 /* labels: core
  * test_corpus.c - files, folders, gzip and pipes are one stream; tokenized
- * once, split where nanoGPT splits, found again whole or refused in words. */
+ * once, split where nanoGPT splits, found again whole or refused in words; ids
+ * do not depend on how the text was read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,11 @@
 #include <unistd.h>
 #include <zlib.h>
 #include "base/alloc.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "golden/golden.h"
 #include "text/corpus.h"
+#include "text/tokenizer_kind.h"
 
 static char folder[] = "/tmp/genet-test-corpus-XXXXXX";
 
@@ -226,7 +231,7 @@ static void open_world(world *w, const char *path)
 
 static void make_corpus(world *w, double val_fraction)
 {
-    if (!genet__corpus_make(folder, w->s, w->scan, w->t, val_fraction, &w->err)) fail_msg("%s", w->err.text);
+    if (!genet__corpus_make(folder, w->s, w->scan, w->t, val_fraction, NULL, &w->err)) fail_msg("%s", w->err.text);
     if (!genet__corpus_open(&w->c, folder, w->t, &w->err)) fail_msg("%s", w->err.text);
 }
 
@@ -335,10 +340,10 @@ static void test_changed(void **state)
     assert_false(genet__corpus_open(&c, folder, other.t, &w.err));
     expect_words(&w.err, "made with another tokenizer");
     put("text", "some text to train ON");                       /* between the scan and the second pass */
-    assert_false(genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, &w.err));
+    assert_false(genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, NULL, &w.err));
     expect_words(&w.err, "is not among the 11 characters");
     put("text", "text some to train on");
-    assert_false(genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, &w.err));
+    assert_false(genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, NULL, &w.err));
     expect_words(&w.err, "changed while it was being read");
     close_world(&other);
     close_world(&w);
@@ -366,7 +371,8 @@ static void test_damaged(void **state)
     genet__corpus_close(&c);
     static const struct { const char *json, *words; } bad[] = {
         { "{}", "\"format\" is missing" },
-        { "{\"format\": 2}", "format 2 is not known" },
+        { "{\"format\": 3}", "format 3 is not known" },
+        { "{\"format\": 0}", "format 0 is not known" },
         { "{", "corpus.json:1" },
         { "{\"format\": 1, \"dtype\": 5}", "\"dtype\" must be a string" },
         { "{\"format\": 1, \"dtype\": \"u16\"}", "\"n_tokens\" is missing" },
@@ -399,7 +405,7 @@ static void test_failing(void **state)
         assert_true(n < 50);
         unlink(in("corpus.json"));
         genet__file_fail_after(n, EIO);
-        ok = genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, &w.err);
+        ok = genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, NULL, &w.err);
         genet__file_fail_after(-1, 0);
         /* a failure after the last rename (syncing the folder) may leave the whole file */
         if (!ok && genet__file_exists_in(folder, "corpus.json")) assert_true(genet__corpus_open(&w.c, folder, w.t, &w.err));
@@ -412,7 +418,7 @@ static void test_failing(void **state)
         text_source *s = NULL;
         genet__alloc_fail_after(n);
         ok = (s = genet__source_open(&path, 1, folder, &w.err)) && genet__source_scan(s, w.scan, &w.err)
-            && genet__corpus_make(folder, s, w.scan, w.t, 0.1, &w.err) && genet__corpus_open(&w.c, folder, w.t, &w.err);
+            && genet__corpus_make(folder, s, w.scan, w.t, 0.1, NULL, &w.err) && genet__corpus_open(&w.c, folder, w.t, &w.err);
         genet__alloc_fail_after(-1);
         if (!ok) assert_int_equal(w.err.code, GENET_ERR_MEMORY);
         genet__source_close(s);
@@ -448,6 +454,249 @@ static void test_temporary(void **state)
     close_world(&w);
 }
 
+/* --- tokens of many characters --------------------------------------------------------- */
+
+/* A tokenizer made for hard times: a run of equal letters is one token (its id, the run's length), so that only the letter after
+ * it tells where it ends; 'X' is an error. */
+static bool encode_runs(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
+{
+    (void)t;
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i; k < n && text[k] == text[i]; k++) {}
+        *bad = i;
+        if (text[i] == 'X') return genet__err_set(err, GENET_ERR_FORMAT, "an X");
+        assert_true(GROW(out->at, out->n, out->cap));
+        out->at[out->n++] = (int32_t)(k - i);
+    }
+    return true;
+}
+
+static size_t cut_runs(const tokenizer *t, const char *text, size_t n)
+{
+    (void)t;
+    size_t end = n;
+    while (end > 0 && text[end - 1] == text[n - 1]) end--;
+    return end;
+}
+
+static const tokenizer_kind runs_kind = { .name = "runs", .model_type = "runs", .encode = encode_runs, .cut = cut_runs };
+enum { RUNS = 3000 };
+
+static void open_runs(world *w, tokenizer *runs, const char *a, const char *b, size_t chunk)
+{
+    *w = (world){ .s = open_paths(a, b), .scan = calloc(1, sizeof *w->scan) };
+    *runs = (tokenizer){ .kind = &runs_kind, .n = RUNS, .unknown = -1, .bytes = "", .start = calloc(RUNS + 1, sizeof(uint32_t)) };
+    genet__source_set_chunk(w->s, chunk);
+    if (!genet__source_scan(w->s, w->scan, &w->err)) fail_msg("%s", w->err.text);
+    w->t = runs;
+}
+
+static void close_runs(world *w)
+{
+    free(w->t->start);
+    w->t = NULL;
+    close_world(w);
+}
+
+/* Tokens from .. are the runs of text. */
+static void expect_runs(const corpus *c, int64_t from, int64_t to, const char *text, size_t n)
+{
+    token_list want = { 0 };
+    size_t bad;
+    assert_true(encode_runs(NULL, text, n, &want, &bad, NULL));
+    assert_int_equal(to - from, want.n);
+    int32_t *ids = calloc((size_t)want.n + 1, sizeof *ids);
+    genet__corpus_read(c, from, to - from, ids);
+    assert_memory_equal(ids, want.at, (size_t)want.n * sizeof *ids);
+    genet__token_list_release(&want);
+    free(ids);
+}
+
+/* Whatever the chunks, and across files, a part's ids are those of its whole text; the split alone cuts. */
+static void test_chunks(void **state)
+{
+    (void)state;
+    static char text[4000];
+    static const size_t chunk[] = { 4, 5, 16, 100, 1 << 18 };
+    uint32_t x = 1;
+    size_t n = 0;
+    for (int run = 0; n < 3000; run++) {                        /* runs of 1 to 40, and one that is longer than many chunks */
+        x = x * 1664525 + 1013904223;
+        size_t length = run == 20 ? 1500 : 1 + (x >> 24) % 40;
+        memset(text + n, 'a' + run % 3, length);
+        n += length;
+    }
+    put_n("runs-a", text, 1777);                                /* inside of a run */
+    put_n("runs-b", text + 1777, n - 1777);
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < 4; k++) {
+            static const double fraction[] = { 0, 0.1, 0.5, 1 };
+            world w;
+            tokenizer runs;
+            open_runs(&w, &runs, in("runs-a"), in("runs-b"), chunk[i]);
+            make_corpus(&w, fraction[k]);
+            size_t split = (size_t)w.c.n_train_chars;
+            assert_int_equal(w.c.n_train_bytes, split);
+            assert_int_equal(split, genet__corpus_train_chars((int64_t)n, fraction[k]));
+            expect_runs(&w.c, 0, w.c.n_train, text, split);
+            expect_runs(&w.c, w.c.n_train, w.c.n_tokens, text + split, n - split);
+            close_runs(&w);
+        }
+}
+
+/* The same with byte pairs and words, learned from the text itself. */
+static void test_learned(void **state)
+{
+    (void)state;
+    static const char *const spec[] = { "bpe:300", "word:40", "char" };
+    static const size_t chunk[] = { 4, 9, 1 << 18 };
+    size_t n = 0;
+    char *text = genet__file_read(golden_path("word/text.txt"), 1 << 20, &n, NULL);
+    for (int i = 0; i < 9; i++) {
+        world w = { .s = open_paths(golden_path("word/text.txt"), NULL), .scan = calloc(1, sizeof *w.scan) };
+        genet__source_set_chunk(w.s, chunk[i / 3]);
+        assert_true(genet__source_scan(w.s, w.scan, &w.err));
+        w.t = genet__tokenizer_make(spec[i % 3], w.s, w.scan, genet__corpus_train_chars(w.scan->n_chars, 0.3), NULL, &w.err);
+        if (!w.t) fail_msg("%s", w.err.text);
+        make_corpus(&w, 0.3);
+        token_list want = { 0 };
+        int32_t ids[2000];
+        size_t split = (size_t)w.c.n_train_bytes;
+        assert_true(split > 300 && split < n);
+        assert_true(genet__tokenizer_encode(w.t, text, split, &want, &w.err));
+        assert_int_equal(want.n, w.c.n_train);
+        assert_true(genet__tokenizer_encode(w.t, text + split, n - split, &want, &w.err));
+        assert_true(want.n == w.c.n_tokens && want.n < 2000);
+        genet__corpus_read(&w.c, 0, want.n, ids);
+        assert_memory_equal(ids, want.at, (size_t)want.n * sizeof *ids);
+        if (i % 3 != 1) assert_int_equal(genet__corpus_bytes(&w.c, w.t, w.c.n_train, w.c.n_tokens), n - split);
+        genet__token_list_release(&want);
+        close_world(&w);
+    }
+    genet__free(text);
+}
+
+/* An error names file and byte, even where the text was carried over from the file before. */
+static void test_place(void **state)
+{
+    (void)state;
+    static const struct { const char *a, *b, *words; } row[] = {
+        { "abcX", "abc", "place-a: byte 3: an X" },      { "abcXX", "XXXX", "place-a: byte 3: an X" },
+        { "aaaa", "aaX", "place-b: byte 2: an X" },      { "aaaaaaaaX", "b", "place-a: byte 8: an X" },
+        { "abbbb", "bbbbbbbbbbbX", "place-b: byte 11:" }, { "abcdefghijklmn", "X", "place-b: byte 0: an X" },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (size_t chunk = 4; chunk < 8; chunk++) {
+            put("place-a", row[i].a);
+            put("place-b", row[i].b);
+            world w;
+            tokenizer runs;
+            open_runs(&w, &runs, in("place-a"), in("place-b"), chunk);
+            assert_false(genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, NULL, &w.err));
+            expect_words(&w.err, row[i].words);
+            close_runs(&w);
+        }
+}
+
+/* --- words ---------------------------------------------------------------------------- */
+
+static void open_words(world *w, const char *path, int vocab_size, double val_fraction)
+{
+    open_world(w, path);
+    genet__tokenizer_free(w->t);
+    w->t = genet__word_train(w->s, genet__corpus_train_chars(w->scan->n_chars, val_fraction), vocab_size, NULL, &w->err);
+    if (!w->t) fail_msg("%s", w->err.text);
+    make_corpus(w, val_fraction);
+}
+
+/* "a b a\nc" trains; " d\n e b" is validation. */
+static void test_words(void **state)
+{
+    (void)state;
+    world w;
+    int32_t ids[9];
+    put("text", "a b a\nc d\n e b");
+    open_words(&w, in("text"), 100, 7.0 / 14);
+    assert_int_equal(w.c.n_train_chars, 7);
+    genet__corpus_read(&w.c, 0, 9, ids);
+    static const int32_t want[] = { 1, 3, 1, 2, 4, 0, 2, 0, 3 };             /* <unk>, a (2), then "\n", b, c (1) */
+    assert_int_equal(w.c.n_tokens, 9);
+    assert_memory_equal(ids, want, sizeof want);
+    assert_int_equal(w.c.n_train, 5);
+    assert_int_equal(w.c.n_words, 7);                                        /* line ends are tokens, but no words */
+    assert_int_equal(w.c.n_train_words, 4);
+    assert_int_equal(w.c.n_train_bytes, 7);
+    assert_int_equal(genet__corpus_unknown(&w.c, w.t, 0, 5), 0);
+    assert_int_equal(genet__corpus_unknown(&w.c, w.t, 5, 9), 2);
+    assert_int_equal(genet__corpus_bytes(&w.c, w.t, 0, 5), 7);
+    assert_int_equal(genet__corpus_bytes(&w.c, w.t, 1, 5), 6);               /* "a" is predicted by nothing */
+    assert_int_equal(genet__corpus_bytes(&w.c, w.t, 5, 9), 7);
+    assert_int_equal(genet__corpus_bytes(&w.c, w.t, 6, 9), 7);               /* nobody knows how long the unknown is */
+    assert_int_equal(genet__corpus_bytes(&w.c, w.t, 9, 9), 0);
+    close_world(&w);
+    put("text", "one two  three\n\n\tfour \xe2\x80\xa8\xe3\x80\x80" "five");
+    open_words(&w, in("text"), 3, 0);
+    assert_true(w.c.n_words == 5 && w.c.n_train_words == 5 && w.c.n_tokens == 7);
+    assert_int_equal(genet__corpus_unknown(&w.c, w.t, 0, 7), 4);
+    close_world(&w);
+}
+
+/* A corpus of the first format: what it does not say is counted. */
+static void test_first_format(void **state)
+{
+    (void)state;
+    world w;
+    put("text", "h\xc3\xa9llo w\xc3\xb6rld  again\nand on");
+    open_world(&w, in("text"));
+    make_corpus(&w, 0.4);
+    corpus c;
+    json_t *j = genet__json_read(in("corpus.json"), 1 << 20, &w.err);
+    json_object_set_new(j, "format", json_integer(1));
+    json_object_del(j, "n_words");
+    json_object_del(j, "n_train_words");
+    json_object_del(j, "n_train_bytes");
+    assert_true(genet__json_write(in("corpus.json"), j, &w.err));
+    if (!genet__corpus_open(&c, folder, w.t, &w.err)) fail_msg("%s", w.err.text);
+    assert_int_equal(c.n_words, w.c.n_words);
+    assert_int_equal(c.n_words, 6);                                          /* "again" is split in two */
+    assert_int_equal(c.n_train_words, w.c.n_train_words);
+    assert_int_equal(c.n_train_bytes, w.c.n_train_bytes);
+    json_object_set_new(j, "format", json_integer(2));
+    assert_true(genet__json_write(in("corpus.json"), j, &w.err));
+    genet__corpus_close(&c);
+    assert_false(genet__corpus_open(&c, folder, w.t, &w.err));
+    expect_words(&w.err, "\"n_train_bytes\" is missing");
+    json_decref(j);
+    close_world(&w);
+}
+
+static bool hear(void *user, const char *stage, double done)
+{
+    double *last = user;
+    assert_string_equal(stage, "tokenizing");
+    assert_true(done >= *last && done <= 1);
+    *last = done;
+    return done < 0.5;
+}
+
+static void test_watch(void **state)
+{
+    (void)state;
+    world w;
+    double last = 0;
+    size_t n = 3 * (8 << 20);
+    char *text = long_text(n);
+    put_n("long.txt", text, n);
+    open_world(&w, in("long.txt"));
+    assert_false(genet__corpus_make(folder, w.s, w.scan, w.t, 0.1, &(train_watch){ hear, &last }, &w.err));
+    assert_int_equal(w.err.code, GENET_ERR_STOPPED);
+    expect_words(&w.err, "stopped while tokenizing");
+    assert_true(last >= 0.5 && last < 1);
+    assert_false(genet__file_exists_in(folder, "corpus.bin.tmp"));
+    free(text);
+    close_world(&w);
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -466,7 +715,9 @@ int main(void)
         cmocka_unit_test(test_order),   cmocka_unit_test(test_long),      cmocka_unit_test(test_bad_text),
         cmocka_unit_test(test_pipe),    cmocka_unit_test(test_split),     cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_wide),    cmocka_unit_test(test_changed),   cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_failing), cmocka_unit_test(test_temporary),
+        cmocka_unit_test(test_failing), cmocka_unit_test(test_temporary), cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_place),   cmocka_unit_test(test_words),     cmocka_unit_test(test_first_format),
+        cmocka_unit_test(test_watch),   cmocka_unit_test(test_learned),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -158,7 +158,7 @@ static void test_unknown(void **state)
 static const struct { const char *json, *words; } broken[] = {
     { "[]", "\"model\" with a \"type\" is missing" },
     { "{}", "\"model\" with a \"type\" is missing" },
-    { "{\"model\":{\"type\":\"BPE\"}}", "model.type \"BPE\" is not known to this version; it reads WordLevel (char)" },
+    { "{\"model\":{\"type\":\"Unigram\"}}", "model.type \"Unigram\" is not known to this version; it reads WordLevel (char)" },
     { "{" SPLIT FUSE "\"model\":{\"type\":\"WordLevel\"}}", "model.vocab is missing or empty" },
     { "{" SPLIT FUSE MODEL("{}") "}", "model.vocab is missing or empty" },
     { "{" SPLIT FUSE MODEL("[\"a\"]") "}", "model.vocab is missing or empty" },
@@ -177,7 +177,15 @@ static const struct { const char *json, *words; } broken[] = {
     { "{" SPLIT FUSE "\"normalizer\":{\"type\":\"Lowercase\"}," GOOD "}", "\"normalizer\" asks for more" },
     { "{" SPLIT FUSE "\"post_processor\":{\"type\":\"X\"}," GOOD "}", "\"post_processor\" asks for more" },
     { "{" SPLIT FUSE "\"truncation\":{\"max_length\":5}," GOOD "}", "\"truncation\" asks for more" },
-    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2}]," GOOD "}", "\"added_tokens\" asks for more" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\"}]," GOOD "}", "\"added_tokens\" asks for more" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2}]," GOOD "}", "\"content\" is missing" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"content\":\"x\"}]," GOOD "}", "\"id\" is missing" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"\"}]," GOOD "}", "a token of added_tokens is empty" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":-2,\"content\":\"x\"}]," GOOD "}", "the id -2 of \"x\" is out of range" },
+    { "{" SPLIT FUSE "\"added_tokens\":[3]," GOOD "}", "must be an object" },
+    { "{" SPLIT FUSE "\"added_tokens\":{}," GOOD "}", "\"added_tokens\" must be an array" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\",\"special\":1}]," GOOD "}", "\"special\" must be true or false" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\"},{\"id\":2,\"content\":\"y\"}]," GOOD "}", "both have id 2" },
 };
 
 static void test_broken(void **state)

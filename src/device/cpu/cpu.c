@@ -23,7 +23,7 @@ typedef struct cpu {
     char   *local;              /* LOCAL_BYTES a thread */
     char   *guard_real;         /* guard: where the bytes are */
     char   *guard_shown;        /* guard: what the host is given */
-    size_t  guard_used;
+    atomic_size_t guard_used;
 } cpu;
 
 /* --- memory ------------------------------------------------------------------- */
@@ -82,14 +82,14 @@ static void *cpu_adopt(genet_device *d, const void *host, size_t n)
 static void *guard_alloc(genet_device *d, size_t size_bytes, genet_err *err)
 {
     cpu *c = (cpu *)d;
-    size_t n = round_up(size_bytes ? size_bytes : 1, HUGE_PAGE);
-    if (size_bytes > guard_bytes || n > guard_bytes - c->guard_used) {
-        genet__err_set(err, GENET_ERR_MEMORY, "the guard device's %zu GiB are used up", guard_bytes >> 30);
-        return NULL;
-    }
-    char *p = c->guard_shown + c->guard_used;
-    c->guard_used += n;
-    return p;
+    size_t n = round_up(size_bytes ? size_bytes : 1, HUGE_PAGE), at = atomic_load(&c->guard_used);
+    do {
+        if (size_bytes > guard_bytes || n > guard_bytes - at) {
+            genet__err_set(err, GENET_ERR_MEMORY, "the guard device's %zu GiB are used up", guard_bytes >> 30);
+            return NULL;
+        }
+    } while (!atomic_compare_exchange_weak(&c->guard_used, &at, at + n));
+    return c->guard_shown + at;
 }
 
 /* Addresses are not given out twice; the pages behind them are returned. */

@@ -1,0 +1,126 @@
+/* model.h - the public face of genet, model level: train a model, open a
+ * model's folder, write with it, score with it.
+ *
+ *     genet_device  *d = genet_device_cpu(0, &err);
+ *     genet_model   *m = genet_model_open("folder", d, &err);
+ *     genet_session *s = genet_session_new(m, &err);
+ *     genet_generate(s, "Once", NULL, show, NULL, &err);
+ *
+ * A model is read-only after opening and shared by any number of threads; a
+ * session (caches, working memory) belongs to one thread at a time.  The
+ * device outlives its models, a model its sessions.  A device has one pool
+ * of threads and serves its sessions in turns.
+ *
+ * Options are set by name, with the names of the command line, as text in the C
+ * locale: a new option breaks no binary.  Functions that fail return false or NULL
+ * and fill err, which may be NULL.  There is no global state. */
+#ifndef GENET_MODEL_LEVEL_H
+#define GENET_MODEL_LEVEL_H
+#include "genet/genet.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct genet_model   genet_model;
+typedef struct genet_session genet_session;
+typedef struct genet_options genet_options;
+
+/* --- options --------------------------------------------------------------- */
+
+/* Options of a verb, at their defaults: "generate", "evaluate", or "train WHAT" with WHAT a task or a
+ * family ("train gpt2", "train lm", "train mlp"), as `genet VERB --help` lists them.  Options are read by the calls
+ * they are given to, and any number of calls may share them. */
+GENET_API genet_options *genet_options_new(const char *verb, genet_err *err);
+GENET_API void           genet_options_free(genet_options *o);
+/* Dashes and underscores are one; lists ("data", "stop") are lines.  An unknown name fails and names the nearest; a
+ * value of another kind or out of range fails, and the option stays as it was.  Options of "train TASK" take "model",
+ * before all others. */
+GENET_API bool           genet_options_set(genet_options *o, const char *name, const char *value, genet_err *err);
+
+/* --- models ------------------------------------------------------------------ */
+
+/* A folder in Hugging Face's layout, as `genet train` or transformers wrote it. */
+GENET_API genet_model *genet_model_open(const char *folder, genet_device *d, genet_err *err);
+GENET_API void         genet_model_free(genet_model *m);
+/* What `genet info FOLDER --json` says: family, parameters, config; free with free().  NULL: no memory, or the training
+ * run in the folder cannot be read. */
+GENET_API char        *genet_model_describe(const genet_model *m);
+/* The ids of text (n_bytes, any bytes): *ids is to be freed with free(), also when there are none. */
+GENET_API bool genet_tokenize(const genet_model *m, const char *text, size_t n_bytes, int32_t **ids, size_t *n_ids,
+                              genet_err *err);
+/* The text of ids, terminated, *n_bytes long (may be NULL); free with free(). */
+GENET_API char *genet_detokenize(const genet_model *m, const int32_t *ids, size_t n_ids, size_t *n_bytes, genet_err *err);
+
+GENET_API genet_session *genet_session_new(const genet_model *m, genet_err *err);
+GENET_API void           genet_session_free(genet_session *s);
+
+/* --- generating ---------------------------------------------------------------- */
+
+typedef struct genet_choice { int32_t id; double logprob; } genet_choice;      /* natural logarithm */
+
+/* A token that was chosen: its log-probability under the model (before temperature and the other rules), and,
+ * with the option logprobs, the likeliest ones. */
+typedef struct genet_token {
+    int32_t id;
+    double  logprob;
+    const genet_choice *top;
+    int     n_top;
+} genet_token;
+
+/* Text as it comes: whole UTF-8 characters, the tokens that ended in it, and on a sequence's last
+ * piece (whose text may be empty) why it ended.  All of it is valid during the call only. */
+typedef struct genet_piece {
+    int         sequence;       /* 0 .. num_return_sequences - 1 */
+    const char *text;           /* terminated */
+    size_t      n_bytes;
+    const genet_token *token;
+    int         n_token;
+    const char *finish;         /* NULL; "stop": an end token or a stop string; "length"; "caller" */
+    double      score;          /* on the last piece: the sum of log-probabilities; of a beam, its score */
+} genet_piece;
+typedef bool genet_piece_fn(void *user, const genet_piece *piece);              /* false ends all sequences */
+
+/* Continue prompt.  o: options of "generate", NULL: what the folder's generation_config.json says.  Sampled sequences come
+ * piece by piece, in turns; beams at the end, each in one piece, the best first. */
+GENET_API bool genet_generate(genet_session *s, const char *prompt, const genet_options *o, genet_piece_fn *piece,
+                              void *user, genet_err *err);
+
+/* How a text in the making may go on: the rest of the word being typed, or the next word. */
+typedef struct genet_completion { char text[256]; double probability; } genet_completion;
+/* The *n likeliest into out (room for *n; *n becomes how many there are), the likeliest first.  What
+ * was read for the text before is not read again: fast enough for every keystroke. */
+GENET_API bool genet_complete(genet_session *s, const char *text, genet_completion *out, int *n, genet_err *err);
+
+/* --- scoring ------------------------------------------------------------------- */
+
+typedef struct genet_score {
+    double  loss;               /* mean negative log-likelihood of a token, nats */
+    double  perplexity;         /* e^loss: per token */
+    double  word_perplexity;    /* per word, a word being what stands between white space */
+    double  bits_per_byte;      /* of the text's UTF-8 */
+    double  log_probability;    /* of all predicted tokens together, nats */
+    int64_t tokens, words, bytes, unknown;      /* predicted tokens; of them, unknown words */
+} genet_score;
+/* How well the model predicts text.  o: options of "evaluate", may be NULL. */
+GENET_API bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const genet_options *o,
+                              genet_score *out, genet_err *err);
+
+/* --- training ------------------------------------------------------------------- */
+
+typedef struct genet_step {
+    int64_t step, max_steps;
+    double  loss, learning_rate, grad_norm, time_s;
+    bool    evaluated;          /* val_loss is of this step */
+    double  val_loss;           /* of the latest evaluation; NaN before */
+} genet_step;
+typedef bool genet_step_fn(void *user, const genet_step *step);                /* false saves and stops: GENET_ERR_STOPPED */
+
+/* o: options of "train WHAT", with "out" the folder to make; with "resume" a run in it goes on.  The device says how many
+ * threads there are.  step may be NULL. */
+GENET_API bool genet_train(const genet_options *o, genet_device *d, genet_step_fn *step, void *user, genet_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,99 @@
+/* session.c - one thread's use of a model: writing, completing, scoring.
+ *
+ * What it needs is made when it is first asked for and kept: a decoder for
+ * generating, of as many rows as the latest call wanted, and one for completing, so that
+ * the text before the cursor stays read.  A call that fails lets go of its decoder, whose
+ * caches may be half written. */
+#include "api/api.h"
+#include "base/alloc.h"
+#include "base/err.h"
+
+struct genet_session {
+    const genet_model *model;
+    genet_workspace   *workspace;
+    decoder           *writer, *completer;
+};
+
+genet_session *genet_session_new(const genet_model *m, genet_err *err)
+{
+    if (!genet__api_need(m, "model", err)) return NULL;
+    genet_session *s = genet__alloc(sizeof *s);
+    if (s) s->workspace = genet_workspace_new(m->model->params->device);
+    if (s && s->workspace) {
+        s->model = m;
+        return s;
+    }
+    genet_session_free(s);
+    genet__err_memory(err);
+    return NULL;
+}
+
+void genet_session_free(genet_session *s)
+{
+    if (!s) return;
+    genet__decoder_free(s->writer);
+    genet__decoder_free(s->completer);
+    genet_workspace_free(s->workspace);
+    genet__free(s);
+}
+
+/* --- generating ---------------------------------------------------------------------- */
+
+static void drop(decoder **d)
+{
+    genet__decoder_free(*d);
+    *d = NULL;
+}
+
+/* The one there is, if it has that many rows. */
+static decoder *reader(genet_session *s, decoder **slot, int64_t rows, genet_err *err)
+{
+    if (*slot && genet__decoder_rows(*slot) != rows) drop(slot);
+    if (!*slot) *slot = genet__decoder_new(s->model->model, s->workspace, rows, err);
+    return *slot;
+}
+
+bool genet_generate(genet_session *s, const char *prompt, const genet_options *o, genet_piece_fn *piece, void *user,
+                    genet_err *err)
+{
+    TRY(genet__api_need(s, "session", err) && genet__api_need(prompt, "prompt", err));
+    TRY(genet__api_need((const void *)piece, "piece, the function for each piece of text,", err));
+    const genet_model *m = s->model;
+    TRY(genet__api_has_text(m, err));
+    generation_options how = m->generation;
+    TRY(genet__api_overlay(o, API_GENERATE, &how, err));
+    TRY(genet__generation_check(&how, err));
+    decoder *d = reader(s, &s->writer, genet__generation_rows(&how), err);
+    if (!d) return false;
+    if (genet__generate(d, m->tokenizer, m->model, prompt, &how, piece, user, err)) return true;
+    drop(&s->writer);
+    return false;
+}
+
+bool genet_complete(genet_session *s, const char *text, genet_completion *out, int *n, genet_err *err)
+{
+    TRY(genet__api_need(s, "session", err) && genet__api_need(text, "text", err));
+    TRY(genet__api_need(out, "out", err) && genet__api_need(n, "n", err));
+    if (*n < 1) return genet__err_set(err, GENET_ERR_USAGE, "*n is %d: ask for one completion at least", *n);
+    TRY(genet__api_has_text(s->model, err));
+    decoder *d = reader(s, &s->completer, COMPLETE_ROWS, err);
+    if (!d) return false;
+    if (genet__complete(d, s->model->tokenizer, s->model->model, text, out, n, err)) return true;
+    drop(&s->completer);
+    return false;
+}
+
+/* --- scoring ---------------------------------------------------------------------------- */
+
+bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const genet_options *o, genet_score *out, genet_err *err)
+{
+    lm_score_options how;
+    arena a = {0};
+    TRY(genet__api_need(s, "session", err) && genet__api_need(out, "out", err));
+    TRY(!n_bytes || genet__api_need(text, "text", err));
+    TRY(genet__api_has_text(s->model, err));
+    bool ok = genet__fields_defaults(&genet__lm_score_fields, &how, &a, err) && genet__api_overlay(o, API_EVALUATE, &how, err);
+    ok = ok && genet__lm_score_text(s->model->model, s->model->tokenizer, s->workspace, n_bytes ? text : "", n_bytes, &how, out, err);
+    genet__arena_release(&a);
+    return ok;
+}

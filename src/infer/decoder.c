@@ -1,0 +1,322 @@
+/* decoder.c - reading through caches of keys and values, for B sequences at once.
+ *
+ * Three plans share the model's weights, which are only read, and caches of their own: two read the
+ * beginning, one sequence into cache row 0, in chunks of CHUNK tokens, and what is left by PART tokens
+ * (the last part padded: causal attention keeps the padding unseen, and later tokens overwrite its
+ * keys); one reads a token of each of the B rows.
+ *
+ * All rows begin with one prompt, which stands in cache row 0 alone.  rows[b][s] says which cache row holds row b's key
+ * at position s, so that a row that goes on from another moves no keys.  One sequence needs no such table.
+ *
+ * Which tokens are read together follows from how many there are, and only what would be read in the same way is kept for the
+ * next text: what begin answers depends on its ids alone, to the last bit. */
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "infer/generate.h"
+
+enum { CHUNK = 32, PART = 8 };
+
+typedef struct reader {
+    graph      *graph;
+    genet_plan *plan;
+    tensor     *x, *position, *select, *rows, *logits;      /* select: chunk, part; rows: B > 1 only */
+    int64_t     T;              /* tokens of a sequence in a run */
+} reader;
+
+struct decoder {
+    const model *model;
+    params      *params;        /* caches, beside the model's weights */
+    reader       chunk, part, one;
+    int64_t      B, S, V;       /* rows, window, vocabulary */
+    int32_t     *text;          /* (B, S): the ids in the window */
+    int32_t     *rows;          /* (B, S) */
+    int32_t     *other;         /* (B, S): text or rows while they are permuted; zeros for the chunk plan */
+    int64_t      n;             /* tokens in the window, in every row */
+    int64_t      in_chunks, in_parts;   /* of them, the same in all rows and in cache row 0: read in whole chunks; and
+                                           up to where in whole parts after those */
+    int64_t      begun;         /* so many tokens the latest text began with: they are held in all rows still.  0: none */
+    float       *first;         /* (V): the logits after them */
+    float       *logits;        /* (B, V) */
+};
+
+/* --- plans ----------------------------------------------------------------------- */
+
+/* B rows of T new tokens at `position`; of a chunk or part the logits of token `select`. */
+static bool build(reader *r, decoder *d, int64_t B, int64_t T, genet_err *err)
+{
+    r->T = T;
+    if (!(r->graph = genet_graph_new())) return genet__err_memory(err);
+    graph *g = r->graph;
+    net n = { .graph = g, .params = d->params };
+    r->x = genet_input(g, "x", GENET_I32, GENET_DIMS(B, T));
+    r->position = genet_input(g, "position", GENET_I32, GENET_DIMS(B));
+    if (r != &d->one) r->select = genet_input(g, "select", GENET_I32, GENET_DIMS(1));
+    if (d->B > 1) r->rows = genet_input(g, "rows", GENET_I32, GENET_DIMS(B, d->S));
+    model_inputs in = { .x = r->x, .position = r->position, .select = r->select, .cache_length = d->S,
+                        .cache_rows = d->B, .rows = r->rows };
+    r->logits = genet_copy(d->model->family->forward(&n, d->model->config, &in));
+    r->plan = genet_compile(g, &r->logits, 1, d->params->device, NULL, err);
+    return r->plan;
+}
+
+static bool attach(reader *r, decoder *d, genet_workspace *w, genet_err *err)
+{
+    TRY(genet_plan_attach(r->plan, w, err));
+    return genet__params_bind(d->params, r->graph, r->plan, err);
+}
+
+static void release(reader *r)
+{
+    genet_plan_free(r->plan);
+    genet_graph_free(r->graph);
+}
+
+/* The larger plan takes the workspace first. */
+static bool set_up(decoder *d, genet_workspace *w, genet_err *err)
+{
+    size_t n = (size_t)d->B * (size_t)d->S;
+    d->text = genet__alloc_array(n, sizeof *d->text);
+    d->rows = genet__alloc_array(n, sizeof *d->rows);
+    d->other = genet__alloc_array(n, sizeof *d->other);
+    d->logits = genet__alloc_array((size_t)d->B * (size_t)d->V, sizeof *d->logits);
+    d->first = genet__alloc_array((size_t)d->V, sizeof *d->first);
+    if (!d->text || !d->rows || !d->other || !d->first || !d->logits) return genet__err_memory(err);
+    TRY((d->params = genet__params_beside(d->model->params, err)));
+    TRY(build(&d->chunk, d, 1, d->S < CHUNK ? d->S : CHUNK, err));
+    TRY(build(&d->part, d, 1, d->S < CHUNK ? d->S : PART, err));        /* of a small window there is one chunk */
+    TRY(build(&d->one, d, d->B, 1, err));
+    TRY(genet__params_place(d->params, err));
+    TRY(genet__params_fill(d->params, err));
+    TRY(attach(&d->chunk, d, w, err));
+    TRY(attach(&d->part, d, w, err));
+    return attach(&d->one, d, w, err);
+}
+
+decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err)
+{
+    const family *f = m->family;
+    if (!f->vocab_size || !f->context) {
+        genet__err_set(err, GENET_ERR_USAGE, "a model of family %s writes no text", f->name);
+        return NULL;
+    }
+    decoder *d = genet__alloc(sizeof *d);
+    if (!d) {
+        genet__err_memory(err);
+        return NULL;
+    }
+    d->model = m;
+    d->B = rows;
+    d->S = *genet__model_int(m, f->context);
+    d->V = *genet__model_int(m, f->vocab_size);
+    if (set_up(d, w, err)) return d;
+    genet__decoder_free(d);
+    return NULL;
+}
+
+void genet__decoder_free(decoder *d)
+{
+    if (!d) return;
+    release(&d->chunk);
+    release(&d->part);
+    release(&d->one);
+    genet__params_free(d->params);
+    genet__free(d->text);
+    genet__free(d->rows);
+    genet__free(d->other);
+    genet__free(d->first);
+    genet__free(d->logits);
+    genet__free(d);
+}
+
+int64_t genet__decoder_rows(const decoder *d) { return d->B; }
+int64_t genet__decoder_vocab(const decoder *d) { return d->V; }
+int64_t genet__decoder_window(const decoder *d) { return d->S; }
+int64_t genet__decoder_position(const decoder *d) { return d->n; }
+const float *genet__decoder_logits(const decoder *d) { return d->logits; }
+
+/* --- checks ------------------------------------------------------------------------- */
+
+static bool ids_known(const decoder *d, const int32_t *ids, int64_t n, genet_err *err)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= d->V)
+            return genet__err_set(err, GENET_ERR_USAGE, "token %d is not among the model's %lld", ids[i], (long long)d->V);
+    return true;
+}
+
+/* x - x is 0 unless x is infinite or NaN; no branch for each, so that it runs in vectors. */
+static bool all_finite(const float *x, int64_t n)
+{
+    int bad = 0;
+    for (int64_t i = 0; i < n; i++) bad |= !(x[i] - x[i] == 0);
+    return !bad;
+}
+
+/* The logits of B rows into those of all. */
+static bool read_logits(decoder *d, reader *r, int64_t B, genet_err *err)
+{
+    TRY(genet_plan_read(r->plan, r->logits, d->logits, (size_t)(B * d->V) * sizeof *d->logits, err));
+    return all_finite(d->logits, B * d->V) ||
+           genet__err_set(err, GENET_ERR_FORMAT, "the model's answer is not finite: the weights are damaged");
+}
+
+/* --- beginning ------------------------------------------------------------------------ */
+
+/* n <= r->T ids at d->n into cache row 0. d->other is all zeros: the text is in that row. */
+static bool read_by(reader *r, decoder *d, const int32_t *ids, int64_t n, genet_err *err)
+{
+    int32_t x[CHUNK] = {0}, position = (int32_t)d->n, last = (int32_t)(n - 1);
+    memcpy(x, ids, (size_t)n * sizeof *x);
+    TRY(genet_plan_write(r->plan, r->x, x, (size_t)r->T * sizeof *x, err));
+    TRY(genet_plan_write(r->plan, r->position, &position, sizeof position, err));
+    TRY(genet_plan_write(r->plan, r->select, &last, sizeof last, err));
+    if (r->rows) TRY(genet_plan_write(r->plan, r->rows, d->other, (size_t)d->S * sizeof *d->other, err));
+    TRY(genet_plan_run(r->plan, err));
+    d->n += n;
+    return true;
+}
+
+/* The n ids of the text from d->n on: chunks while there are whole ones, then parts; the logits of the last. */
+static bool read_rest(decoder *d, int64_t n, genet_err *err)
+{
+    reader *r = NULL;
+    memset(d->other, 0, (size_t)d->S * sizeof *d->other);
+    while (d->n < n) {
+        int64_t left = n - d->n;
+        r = left < d->chunk.T ? &d->part : &d->chunk;
+        TRY(read_by(r, d, d->text + d->n, left < r->T ? left : r->T, err));
+    }
+    return read_logits(d, r, 1, err);
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* How many of these ids are held already as they would be read now.  The last run is made in any case, for
+ * its logits. */
+static int64_t shared(const decoder *d, const int32_t *ids, int64_t n)
+{
+    int64_t T = d->chunk.T, P = d->part.T, chunks = n / T * T, same = 0, most = least(n - 1, d->in_parts);
+    while (same < most && d->text[same] == ids[same]) same++;
+    int64_t held = least(least(same, d->in_chunks), chunks) / T * T;
+    return held == chunks && chunks == d->in_chunks ? same / P * P : held;
+}
+
+/* n <= S ids into row 0; they may lie there.  After a failure nothing is held. */
+static bool read_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
+{
+    d->n = shared(d, ids, n);
+    d->in_chunks = d->in_parts = d->begun = 0;
+    memmove(d->text, ids, (size_t)n * sizeof *ids);
+    if (!read_rest(d, n, err)) {
+        d->n = 0;
+        return false;
+    }
+    d->in_chunks = n / d->chunk.T * d->chunk.T;
+    d->in_parts = n / d->part.T * d->part.T;
+    memcpy(d->first, d->logits, (size_t)d->V * sizeof *d->first);
+    d->begun = n;
+    return true;
+}
+
+/* What was begun before is gone back to without reading. */
+static bool begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
+{
+    bool same = d->begun == n && !memcmp(d->text, ids, (size_t)n * sizeof *ids);
+    if (!same) TRY(read_begin(d, ids, n, err));
+    for (int64_t b = 0; b < d->B; b++) {
+        if (b) memcpy(d->text + b * d->S, d->text, (size_t)n * sizeof *ids);
+        memcpy(d->logits + b * d->V, d->first, (size_t)d->V * sizeof *d->logits);
+    }
+    memset(d->rows, 0, (size_t)(d->B * d->S) * sizeof *d->rows);
+    d->n = n;
+    return true;
+}
+
+bool genet__decoder_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
+{
+    if (n < 1) return genet__err_set(err, GENET_ERR_USAGE, "a text begins with a token at least");
+    if (n > d->S) ids += n - d->S, n = d->S;
+    TRY(ids_known(d, ids, n, err));
+    return begin(d, ids, n, err);
+}
+
+/* --- going on ------------------------------------------------------------------------- */
+
+/* Row b of a (B, S) table becomes what row parent[b] was, as far as there is text. */
+static void permute(decoder *d, int32_t **table, const int32_t *parent)
+{
+    int32_t *to = d->other, *from = *table;
+    for (int64_t b = 0; b < d->B; b++)
+        memcpy(to + b * d->S, from + parent[b] * d->S, (size_t)d->n * sizeof *to);
+    d->other = from;
+    *table = to;
+}
+
+/* Beyond the text a table may hold anything that was a row before. */
+static bool follow(decoder *d, const int32_t *parent, genet_err *err)
+{
+    bool moved = false;
+    for (int64_t b = 0; parent && b < d->B; b++) {
+        if (parent[b] < 0 || parent[b] >= d->B)
+            return genet__err_set(err, GENET_ERR_USAGE, "row %d is not among the %lld", parent[b], (long long)d->B);
+        moved |= parent[b] != b;
+    }
+    if (moved) {
+        permute(d, &d->text, parent);
+        permute(d, &d->rows, parent);
+    }
+    return true;
+}
+
+/* The ids of column d->n of the text, one a row. */
+static bool run_one(decoder *d, genet_err *err)
+{
+    reader *r = &d->one;
+    int32_t *column = d->other;             /* B ids, then B positions */
+    for (int64_t b = 0; b < d->B; b++) {
+        column[b] = d->text[b * d->S + d->n];
+        d->rows[b * d->S + d->n] = (int32_t)b;
+    }
+    TRY(genet_plan_write(r->plan, r->x, column, (size_t)d->B * sizeof *column, err));
+    for (int64_t b = 0; b < d->B; b++) column[b] = (int32_t)d->n;
+    TRY(genet_plan_write(r->plan, r->position, column, (size_t)d->B * sizeof *column, err));
+    if (r->rows) TRY(genet_plan_write(r->plan, r->rows, d->rows, (size_t)(d->B * d->S) * sizeof *d->rows, err));
+    TRY(genet_plan_run(r->plan, err));
+    d->n++;
+    return true;
+}
+
+/* Forget the older half of every row, and read the newer again from position 0. */
+static bool slide(decoder *d, genet_err *err)
+{
+    int64_t keep = d->S / 2, from = d->S - keep;
+    if (d->B == 1) {
+        d->in_chunks = d->in_parts = 0;
+        return keep ? begin(d, d->text + from, keep, err) : (d->n = 0, true);
+    }
+    for (int64_t b = 0; b < d->B; b++)
+        memmove(d->text + b * d->S, d->text + b * d->S + from, (size_t)keep * sizeof *d->text);
+    memset(d->rows, 0, (size_t)(d->B * d->S) * sizeof *d->rows);
+    d->n = d->in_chunks = d->in_parts = d->begun = 0;
+    while (d->n < keep) TRY(run_one(d, err));
+    return true;
+}
+
+static bool step(decoder *d, const int32_t *ids, genet_err *err)
+{
+    if (d->n == d->S) TRY(slide(d, err));
+    for (int64_t b = 0; b < d->B; b++) d->text[b * d->S + d->n] = ids[b];
+    TRY(run_one(d, err));
+    return read_logits(d, &d->one, d->B, err);
+}
+
+bool genet__decoder_step(decoder *d, const int32_t *ids, const int32_t *parent, genet_err *err)
+{
+    if (!d->n) return genet__err_set(err, GENET_ERR_USAGE, "there is no text to go on from");
+    TRY(ids_known(d, ids, d->B, err));
+    TRY(follow(d, parent, err));
+    if (step(d, ids, err)) return true;
+    d->n = d->in_chunks = d->in_parts = d->begun = 0;
+    return false;
+}

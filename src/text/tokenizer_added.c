@@ -1,0 +1,300 @@
+/* tokenizer_added.c - added tokens: contents that are found in text before it is tokenized, as Hugging Face's
+ * tokenizers finds them.
+ *
+ * Two passes, because a normalizer would stand between them: first the tokens with "normalized": false are looked
+ * for, then in what remains the others.  In a pass the leftmost match counts, of several the longest.  lstrip and
+ * rstrip take the white space beside a match, single_word drops one that word characters touch.
+ *
+ * Each set is sorted bytewise, so those beginning with the bytes at a place are a range that
+ * narrows byte by byte. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/alloc.h"
+#include "base/err.h"
+#include "text/pattern.h"
+#include "text/tokenizer_kind.h"
+
+enum { ADDED_MAX = 1 << 20, N_PASSES = 2 };
+
+typedef struct added_set { const added_token **at; int n; bool first[256]; } added_set;
+typedef struct added_index {
+    added_set set[N_PASSES];
+    char_set *word;             /* word characters, where some token is a single_word; else NULL */
+    bool      touches;          /* some token looks at what stands beside it */
+} added_index;
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+static bool read_flags(added_token *a, const json_t *j, const char *where, genet_err *err)
+{
+    bool found;
+    a->normalized = true;
+    return genet__json_bool(j, "special", where, &a->special, &found, err) &&
+           genet__json_bool(j, "lstrip", where, &a->lstrip, &found, err) &&
+           genet__json_bool(j, "rstrip", where, &a->rstrip, &found, err) &&
+           genet__json_bool(j, "single_word", where, &a->single_word, &found, err) &&
+           genet__json_bool(j, "normalized", where, &a->normalized, &found, err);
+}
+
+static bool read_one(tokenizer *t, const json_t *j, const char *where, genet_err *err)
+{
+    added_token *a = &t->added[t->n_added];
+    const char *content;
+    int64_t id;
+    TRY(genet__json_string(j, "content", where, &content, NULL, err) && genet__json_int(j, "id", where, &id, NULL, err) &&
+        read_flags(a, j, where, err));
+    if (!*content) return genet__err_set(err, GENET_ERR_FORMAT, "%s: a token of added_tokens is empty", where);
+    if (id < 0 || id > INT32_MAX - 1)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: added_tokens: the id %" PRId64 " of \"%.40s\" is out of range",
+                              where, id, content);
+    a->content = genet__arena_strdup(&t->arena, content);
+    a->n_bytes = strlen(content);
+    a->id = (int32_t)id;
+    t->n_added++;
+    return a->content || genet__err_memory(err);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int32_t x = ((const added_token *)a)->id, y = ((const added_token *)b)->id;
+    return (x > y) - (x < y);
+}
+
+bool genet__added_read(tokenizer *t, const json_t *j, const char *where, genet_err *err)
+{
+    const json_t *list = json_object_get(j, "added_tokens");
+    size_t n = json_array_size(list);
+    if (!list || json_is_null(list)) return true;
+    if (!json_is_array(list) || n > ADDED_MAX)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: \"added_tokens\" must be an array of at most %d", where,
+                              ADDED_MAX);
+    t->added = ARENA_ARRAY(&t->arena, added_token, (int64_t)n);
+    if (!t->added) return genet__err_memory(err);
+    for (size_t i = 0; i < n; i++) TRY(read_one(t, json_array_get(list, i), where, err));
+    if (n) qsort(t->added, n, sizeof *t->added, by_id);
+    for (size_t i = 1; i < n; i++)
+        if (t->added[i].id == t->added[i - 1].id)
+            return genet__err_set(err, GENET_ERR_FORMAT, "%s: added_tokens: \"%.40s\" and \"%.40s\" both have id %d",
+                                  where, t->added[i - 1].content, t->added[i].content, t->added[i].id);
+    return true;
+}
+
+static int by_content(const void *a, const void *b)
+{
+    return strcmp((*(const added_token *const *)a)->content, (*(const added_token *const *)b)->content);
+}
+
+static bool index_set(tokenizer *t, added_set *s, bool normalized, genet_err *err)
+{
+    s->at = ARENA_ARRAY(&t->arena, const added_token *, t->n_added);
+    if (!s->at) return genet__err_memory(err);
+    for (int i = 0; i < t->n_added; i++)
+        if (t->added[i].normalized == normalized) s->at[s->n++] = &t->added[i];
+    if (s->n) qsort(s->at, (size_t)s->n, sizeof *s->at, by_content);
+    for (int i = 0; i < s->n; i++) s->first[(unsigned char)s->at[i]->content[0]] = true;
+    for (int i = 1; i < s->n; i++)
+        if (!strcmp(s->at[i]->content, s->at[i - 1]->content))
+            return genet__err_set(err, GENET_ERR_FORMAT, "added_tokens: \"%.40s\" stands there twice", s->at[i]->content);
+    return true;
+}
+
+bool genet__added_index(tokenizer *t, genet_err *err)
+{
+    if (!t->n_added) return true;
+    added_index *x = t->index = ARENA_NEW(&t->arena, added_index);
+    if (!x) return genet__err_memory(err);
+    bool single = false;
+    for (int i = 0; i < t->n_added; i++) {
+        single |= t->added[i].single_word;
+        x->touches |= t->added[i].single_word || t->added[i].lstrip || t->added[i].rstrip;
+    }
+    x->word = single ? ARENA_NEW(&t->arena, char_set) : NULL;
+    if (single && !x->word) return genet__err_memory(err);
+    if (single) TRY(genet__pattern_words(x->word, err));
+    return index_set(t, &x->set[0], false, err) && index_set(t, &x->set[1], true, err);
+}
+
+json_t *genet__added_json(const tokenizer *t)
+{
+    json_t *list = json_array();
+    for (int i = 0; list && i < t->n_added; i++) {
+        const added_token *a = &t->added[i];
+        json_t *j = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", a->id, "content", a->content, "single_word",
+                              a->single_word, "lstrip", a->lstrip, "rstrip", a->rstrip, "normalized", a->normalized,
+                              "special", a->special);
+        if (!json_array_append_new(list, j)) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
+const added_token *genet__added_find(const tokenizer *t, int32_t id)
+{
+    int low = 0, high = t->n_added;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (t->added[middle].id < id) low = middle + 1;
+        else high = middle;
+    }
+    return low < t->n_added && t->added[low].id == id ? &t->added[low] : NULL;
+}
+
+void genet__added_hash(const tokenizer *t, sha256 *s)
+{
+    for (int i = 0; i < t->n_added; i++) {
+        const added_token *a = &t->added[i];
+        const unsigned char flags[6] = { 'a', a->special, a->lstrip, a->rstrip, a->single_word, a->normalized };
+        genet__sha256_add(s, flags, sizeof flags);
+        const unsigned char id[4] = { a->id & 255, a->id >> 8 & 255, a->id >> 16 & 255, a->id >> 24 & 255 };
+        genet__sha256_add(s, id, sizeof id);
+        genet__sha256_add(s, a->content, a->n_bytes + 1);
+    }
+}
+
+/* --- finding ---------------------------------------------------------------------------------------------------- */
+
+/* The first of s->at[low .. high) whose byte at depth is not below c (they agree on those before). */
+static int lower(const added_set *s, int low, int high, size_t depth, int c)
+{
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if ((unsigned char)s->at[middle]->content[depth] < c) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/* The longest that text begins with, or NULL. */
+static const added_token *longest_at(const added_set *s, const char *text, size_t n)
+{
+    const added_token *found = NULL;
+    int low = 0, high = s->n;
+    for (size_t depth = 0; depth < n && text[depth]; depth++) {
+        int c = (unsigned char)text[depth];
+        low = lower(s, low, high, depth, c);
+        high = lower(s, low, high, depth, c + 1);
+        if (low == high) break;
+        if (s->at[low]->n_bytes == depth + 1) found = s->at[low];
+    }
+    return found;
+}
+
+/* Bytes of the whole character that ends at text[i] (and what it is), or 0. */
+static size_t char_before(const char *text, size_t i, uint32_t *c)
+{
+    for (size_t k = 1; k <= 4 && k <= i; k++)
+        if (genet__utf8_decode(text + i - k, k, c) == (int)k) return k;
+    return 0;
+}
+
+static bool is_word(const added_index *x, uint32_t c)
+{
+    return x->word->bit[c >> 6] >> (c & 63) & 1;
+}
+
+static bool is_single(const added_index *x, const char *text, size_t n, size_t from, size_t to)
+{
+    uint32_t c;
+    if (char_before(text, from, &c) && is_word(x, c)) return false;
+    return genet__utf8_decode(text + to, n - to, &c) <= 0 || !is_word(x, c);
+}
+
+/* Where the white space that ends at i begins, and where that beginning at i ends. */
+static size_t space_before(const char *text, size_t i, size_t least)
+{
+    uint32_t c;
+    for (size_t k; i > least && (k = char_before(text, i, &c)) && i - k >= least && genet__pattern_is_space(c);) i -= k;
+    return i;
+}
+
+static size_t space_after(const char *text, size_t i, size_t n)
+{
+    uint32_t c;
+    for (int k; i < n && (k = genet__utf8_decode(text + i, n - i, &c)) > 0 && genet__pattern_is_space(c);) i += (size_t)k;
+    return i;
+}
+
+static bool encode_pass(const tokenizer *t, int pass, const char *text, size_t n, token_list *out, size_t *bad,
+                        genet_err *err);
+
+/* What lies between added tokens: text[from .. to). */
+static bool encode_rest(const tokenizer *t, int pass, const char *text, size_t from, size_t to, token_list *out,
+                        size_t *bad, genet_err *err)
+{
+    if (from >= to) return true;
+    *bad = 0;
+    bool ok = pass < N_PASSES ? encode_pass(t, pass, text + from, to - from, out, bad, err)
+                              : t->kind->encode(t, text + from, to - from, out, bad, err);
+    *bad += from;
+    return ok;
+}
+
+/* A match may begin in the white space that rstrip took for the one before: the library counts it all the same. */
+static bool encode_pass(const tokenizer *t, int pass, const char *text, size_t n, token_list *out, size_t *bad,
+                        genet_err *err)
+{
+    const added_set *s = &t->index->set[pass];
+    size_t done = 0;
+    for (size_t i = 0; s->n && i < n;) {
+        const added_token *a = s->first[(unsigned char)text[i]] ? longest_at(s, text + i, n - i) : NULL;
+        size_t from = i, to = i + (a ? a->n_bytes : 1);
+        i = to;
+        if (!a || (a->single_word && !is_single(t->index, text, n, from, to))) continue;
+        if (a->lstrip) from = space_before(text, from, done);
+        if (a->rstrip) to = space_after(text, to, n);
+        TRY(encode_rest(t, pass + 1, text, done, from, out, bad, err));
+        if (out->n == out->cap && (out->n == INT32_MAX || !GROW(out->at, out->n, out->cap)))
+            return genet__err_memory(err);
+        out->at[out->n++] = a->id;
+        done = to;
+    }
+    return encode_rest(t, pass + 1, text, done, n, out, bad, err);
+}
+
+bool genet__added_encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
+{
+    int before = out->n;
+    bool ok = encode_rest(t, t->index ? 0 : N_PASSES, text, 0, n, out, bad, err);
+    if (!ok) out->n = before;
+    return ok;
+}
+
+/* --- cutting ---------------------------------------------------------------------------------------------------- */
+
+static bool agrees(const char *text, size_t n, const char *s, size_t n_s)
+{
+    return !memcmp(text, s, n < n_s ? n : n_s);
+}
+
+/* Could a be found across text[i] (n bytes known), or be found otherwise when the text ended or began there? */
+static bool crosses(const added_token *a, const char *text, size_t n, size_t i)
+{
+    for (size_t k = 1; k < a->n_bytes && k <= i; k++)
+        if (!memcmp(text + i - k, a->content, k) && agrees(text + i, n - i, a->content + k, a->n_bytes - k)) return true;
+    if (a->single_word && agrees(text + i, n - i, a->content, a->n_bytes)) return true;
+    return (a->rstrip || a->single_word) && i >= a->n_bytes && !memcmp(text + i - a->n_bytes, a->content, a->n_bytes);
+}
+
+static bool may_cut(const tokenizer *t, const char *text, size_t n, size_t i)
+{
+    uint32_t c;
+    if (t->index->touches && (!char_before(text, i, &c) || genet__pattern_is_space(c))) return false;
+    if (t->index->touches && i == n) return false;          /* white space may follow */
+    for (int k = 0; k < t->n_added; k++)
+        if (crosses(&t->added[k], text, n, i)) return false;
+    return true;
+}
+
+/* The kind's places from the last on, until no added token minds. */
+size_t genet__added_cut(const tokenizer *t, const char *text, size_t n)
+{
+    size_t known = n;
+    for (;;) {
+        size_t i = t->kind->cut ? t->kind->cut(t, text, known) : known;
+        if (i == 0 || !t->index || may_cut(t, text, n, i)) return i;
+        known = i - 1;
+        while (!t->kind->cut && known > 0 && ((unsigned char)text[known] & 0xc0) == 0x80) known--;
+    }
+}
