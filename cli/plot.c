@@ -19,8 +19,8 @@ static const field table[] = {
     { "out",    FIELD_STRING, AT(out),    "loss.png", 0, 0, NULL, 0, "the picture (-o): .png or .svg" },
     { "keys",   FIELD_STRING, AT(keys),   "loss,val_loss", 0, 0, NULL, 0,
       "what to draw, of metrics.jsonl: loss, val_loss, perplexity, bits_per_byte, learning_rate, grad_norm, ..." },
-    { "smooth", FIELD_DOUBLE, AT(smooth), "0.6", 0, 0.9999, NULL, 0,
-      "share of the past in what is drawn of values logged at every line (an exponential average); 0: as they are" },
+    { "smooth", FIELD_DOUBLE, AT(smooth), "-1", -1, 0.9999, NULL, 0,
+      "share of the past in what is drawn of values logged at every line (an exponential average); 0: as they are; -1: 0.6 when there are 100" },
     { "log",    FIELD_BOOL,   AT(log),    "false", 0, 0, NULL, 0, "a logarithmic axis of values" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
@@ -129,6 +129,7 @@ static bool read_run(plot *p, int run, const char *word, genet_err *err)
 static void smooth(curve *c, double share)
 {
     double mean = NAN;
+    if (share < 0) share = c->n >= 100 ? 0.6 : 0;
     for (int i = 0; i < c->n; i++) {
         if (!isfinite(c->y[i])) continue;
         mean = isfinite(mean) ? share * mean + (1 - share) * c->y[i] : c->y[i];

@@ -20,7 +20,7 @@ static const field table[] = {
     { "gradient_accumulation_steps", FIELD_INT, AT(gradient_accumulation_steps), "1", 1, 1 << 20, NULL, 0,
       "micro-batches in an update" },
     { "learning_rate", FIELD_DOUBLE, AT(learning_rate), "1e-3", 0, 1e9, NULL, 0, "at its highest" },
-    { "min_lr",        FIELD_DOUBLE, AT(min_lr),        "1e-4", 0, 1e9, NULL, 0, "where cosine and linear schedules end" },
+    { "min_lr",        FIELD_DOUBLE, AT(min_lr),        "-1", -1, 1e9, NULL, 0, "where cosine and linear schedules end; -1: a tenth of it" },
     { "warmup_steps",  FIELD_INT,    AT(warmup_steps),  "100", 0, 1e12, NULL, 0, "steps in which the learning rate rises" },
     { "lr_schedule",   FIELD_CHOICE, AT(lr_schedule),   "cosine", 0, 0, "cosine|linear|constant", 0, "after the warm-up" },
     { "optimizer",     FIELD_CHOICE, AT(optim.optimizer), "adamw", 0, 0, "adamw|adam|sgd|lion", 0, "how weights are changed" },
@@ -44,6 +44,8 @@ static const field table[] = {
 };
 const fields genet__train_fields = { "training", table, sizeof table / sizeof *table };
 
+static double lowest(const train_options *o) { return o->min_lr < 0 ? o->learning_rate / 10 : o->min_lr; }
+
 /* nanoGPT's train.py, get_lr: linear warm-up, then down to min_lr at the last
  * step. */
 double genet__schedule(const train_options *o, int64_t max_steps, int64_t step)
@@ -51,16 +53,17 @@ double genet__schedule(const train_options *o, int64_t max_steps, int64_t step)
     double top = o->learning_rate;
     if (step < o->warmup_steps) return top * (double)(step + 1) / (double)(o->warmup_steps + 1);
     if (!strcmp(o->lr_schedule, "constant")) return top;
-    if (step >= max_steps) return o->min_lr;
+    double low = lowest(o);
+    if (step >= max_steps) return low;
     double done = (double)(step - o->warmup_steps) / (double)(max_steps - o->warmup_steps);
     double rest = !strcmp(o->lr_schedule, "linear") ? 1 - done : 0.5 * (1 + cos(acos(-1) * done));
-    return o->min_lr + rest * (top - o->min_lr);
+    return low + rest * (top - low);
 }
 
 bool genet__train_check(const train_options *o, genet_err *err)
 {
     if (!o->out || !*o->out) return genet__err_set(err, GENET_ERR_USAGE, "--out FOLDER is missing: where the model goes");
-    if (strcmp(o->lr_schedule, "constant") && o->min_lr > o->learning_rate)
+    if (strcmp(o->lr_schedule, "constant") && lowest(o) > o->learning_rate)
         return genet__err_set(err, GENET_ERR_USAGE, "min_lr %g is above learning_rate %g: the learning rate would rise; "
                               "give --min-lr too", o->min_lr, o->learning_rate);
     if (o->early_stopping_patience && !o->eval_steps)
