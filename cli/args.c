@@ -37,7 +37,9 @@ static const char *dashed(const char *name, char out[80])
 static bool unknown(const arguments *a, const char *word, const char *name, genet_err *err)
 {
     const char *near = genet__options_nearest(a->options, name);
-    if (near) return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; did you mean --%s?", word, dashed(near, (char[80]){0}));
+    if (near)
+        return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; did you mean --%s?", word,
+                              dashed(near, (char[80]){0}));
     return genet__err_set(err, GENET_ERR_USAGE, "unknown option %s; --help lists those there are", word);
 }
 
@@ -87,7 +89,6 @@ static bool set_field(reader *r, const field *f, const char *value, const char *
     if (!value) value = r->argv[r->at++];
     return f->flags & FIELD_MANY ? set_list(r, f, value, err) : genet__options_set(r->a->options, f->name, value, err);
 }
-
 
 /* --name, --name=value, or --no-name for what is true or false. */
 static bool long_option(reader *r, const char *word, genet_err *err)
@@ -156,12 +157,12 @@ void cli_help(const verb *v, const char *text, const options *o)
     genet__str_release(&s);
 }
 
-/* --- verbs with one table ------------------------------------------------------------- */
+/* --- simple verbs ------------------------------------------------------------- */
 
 /* Parse, answer --help, or do the work on a device of its own. */
 static bool run_simple(const verb *v, const simple *s, options *o, int argc, char **argv, str *out, genet_err *err)
 {
-    arguments a = { .options = o, .short_names = s->short_names, .max_word = 1 };
+    arguments a = { .options = o, .short_names = s->short_names, .max_word = s->max_word ? s->max_word : 1 };
     TRY(genet__options_add(o, s->fields, s->options, err));
     if (s->more_fields) TRY(genet__options_add(o, s->more_fields, s->more_options, err));
     TRY(cli_parse(&a, argc, argv, err));
@@ -170,10 +171,10 @@ static bool run_simple(const verb *v, const simple *s, options *o, int argc, cha
         return true;
     }
     if (!a.n_word && s->folder) return genet__err_set(err, GENET_ERR_USAGE, "%s", s->folder);
-    genet_device *d = genet_device_cpu(s->threads ? (int)*s->threads : 0, err);
-    bool ok = d && s->body(a.n_word ? a.word[0] : NULL, d, out, err, s->options);
+    genet_device *d = s->no_device ? NULL : genet_device_cpu(s->threads ? (int)*s->threads : 0, err);
+    bool ok = (d || s->no_device) && s->body(a.word, d, out, err, s->options);
     genet_device_free(d);
-    return ok;
+    return ok && (!out->failed || genet__err_memory(err));
 }
 
 /* Results are gathered and printed at the end, so that a failure prints none. */

@@ -235,19 +235,22 @@ static void print_case(const timing *t, const machine *m, bool json)
         printf("{\"op\": \"%s\", \"shape\": \"%s\", \"ms\": %.5g, \"gflops\": %.5g, \"gbytes_per_s\": %.5g, "
                "\"share\": %.4g}\n", t->name, t->shape, t->seconds * 1e3, gflops, gbytes, share);
     else
-        printf("%-16s %-20s %9.3f ms %8.1f GFLOP/s %8.1f GB/s  %5.0f %% of %s\n", t->name, t->shape, t->seconds * 1e3, gflops, gbytes, 100 * share, of_flops > of_bytes ? "arithmetic" : "memory");
+        printf("%-16s %-20s %9.3f ms %8.1f GFLOP/s %8.1f GB/s  %5.0f %% of %s\n", t->name, t->shape, t->seconds * 1e3,
+               gflops, gbytes, 100 * share, of_flops > of_bytes ? "arithmetic" : "memory");
     fflush(stdout);
 }
 
 /* Yardstick first, then every case whose name fits. */
-static bool bench(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool bench(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     (void)out;          /* lines are printed as they come */
     const bench_options *o = user;
     if (folder) return genet__err_set(err, GENET_ERR_USAGE, "\"%s\" is one word too many; options begin with --", folder);
     machine m;
     TRY(cli_measure(&m, d, err));
-    if (o->json) printf("{\"instruction_set\": \"%s\", \"threads\": %d, \"peak_gflops\": %.5g, \"read_gbytes_per_s\": %.4g}\n",
+    if (o->json)
+        printf("{\"instruction_set\": \"%s\", \"threads\": %d, \"peak_gflops\": %.5g, \"read_gbytes_per_s\": %.4g}\n",
                         genet_device_isa(d), genet_device_threads(d), m.flops / 1e9, m.bytes_per_s / 1e9);
     else printf("%s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s\n", genet_device_isa(d), genet_device_threads(d),
                 m.flops / 1e9, m.bytes_per_s / 1e9);

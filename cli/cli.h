@@ -24,10 +24,11 @@ extern const verb cli_verb_train, cli_verb_generate, cli_verb_eval, cli_verb_pre
 /* Other spellings: -p { "p", "prompt" }, --temp { "temp", "temperature" }; ended by { NULL, NULL }. */
 typedef struct short_name { const char *from, *name; } short_name;
 
+enum { MAX_WORDS = 64 };
 typedef struct arguments {
     options          *options;
     const short_name *short_names;      /* may be NULL */
-    const char       *word[64];          /* what is no option, in order */
+    const char       *word[MAX_WORDS + 1];      /* what is no option, in order; ended by NULL */
     int               n_word, max_word;
     bool              help;             /* --help was there */
 } arguments;
@@ -38,19 +39,21 @@ bool cli_parse(arguments *a, int argc, char **argv, genet_err *err);
 /* The value of one option before the tables are known, or NULL. */
 const char *cli_peek(int argc, char **argv, const char *name);
 
-/* A verb that takes a folder (or nothing) and a table of options. */
+/* A verb that takes a few words (a folder) and options. */
 typedef struct simple {
     const fields     *fields;
     void             *options;          /* the struct of fields */
-    const int64_t    *threads;          /* in it; NULL: no device is needed */
+    const int64_t    *threads;          /* in it; NULL: as many as there are cores */
+    bool              no_device;        /* body gets NULL for one */
     const short_name *short_names;      /* may be NULL, as the next three */
     const fields     *more_fields;      /* a second table, and its struct */
     void             *more_options;
     options         **given;            /* becomes all options while body runs: which were given */
-    const char       *folder;           /* words when FOLDER is missing; NULL: it may be */
+    const char       *folder;           /* words when the first word is missing; NULL: it may be */
+    int               max_word;         /* 0: 1 */
     const char       *details;          /* for --help; may be NULL */
-    /* The result goes to out. folder: NULL when there is none. */
-    bool (*body)(const char *folder, genet_device *d, str *out, genet_err *err, void *options);
+    /* The result goes to out.  word: ended by NULL. */
+    bool (*body)(const char *const *word, genet_device *d, str *out, genet_err *err, void *options);
 } simple;
 int cli_simple(const verb *v, const simple *s, int argc, char **argv);
 
@@ -60,7 +63,7 @@ int cli_simple(const verb *v, const simple *s, int argc, char **argv);
 void cli_help(const verb *v, const char *text, const options *o);
 /* "genet train: ..." to stderr; the exit code that fits. */
 int  cli_fail(const verb *v, const genet_err *err);
-/* Print text (results) to stdout; a reader that went away is no error. */
+/* Print text (results) to stdout; a full disk is an error. */
 int  cli_print(const verb *v, const char *text, size_t n);
 /* Warnings and notes of the library, to stderr. */
 extern const log_sink cli_log;

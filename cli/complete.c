@@ -3,13 +3,12 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli.h"
-#include "infer/generate.h"
+#include "genet/model.h"
 
 typedef struct complete_options { const char *prompt, *time; int64_t k, strokes, threads; bool json; } complete_options;
 
@@ -28,16 +27,15 @@ static const char details[] =
     "Offers the likeliest ways to finish the half-typed word at a text's end, or the likeliest next words: what to\n"
     "append, each with its probability.  For editors: a line of standard input is a text, or an object {\"text\": ...}\n"
     "when the text has line ends in it; each is answered by one line, at once:\n"
-    "{\"text\": ..., \"completions\": [{\"text\": ..., \"probability\": ...}, ...]}, or {\"text\": ..., \"error\": ...}.\n"
+    "{\"text\": ..., \"completions\": [{\"text\": ..., \"probability\": ...}, ...]}, or {\"text\": ..., \"error\": ...}\n"
+    "(without the text when there is none, or none that is UTF-8).\n"
     "What was read for the line before is not read again.\n";
 static const short_name short_names[] = { { "p", "prompt" }, { "k", "k" }, { NULL, NULL } };
 
 enum { TYPED_MAX_BYTES = 1 << 26 };
 
 typedef struct job {
-    const model     *m;
-    const tokenizer *t;
-    decoder         *d;
+    genet_session    *session;
     const complete_options *o;
     genet_completion *got;      /* (k) */
     int              n;
@@ -46,7 +44,7 @@ typedef struct job {
 static bool complete(job *j, const char *text, genet_err *err)
 {
     j->n = (int)j->o->k;
-    return genet__complete(j->d, j->t, j->m, text, j->got, &j->n, err);
+    return genet_complete(j->session, text, j->got, &j->n, err);
 }
 
 /* --- answers ------------------------------------------------------------------------ */
@@ -84,12 +82,15 @@ static bool print_words(const job *j, str *out, genet_err *err)
 
 /* --- lines ------------------------------------------------------------------------------ */
 
-/* The text of a line: the line itself, or the "text" of the object that it is. */
-static const char *text_of(const char *line, size_t n, json_t **object)
+/* The text of a line: the line itself, or the "text" of the object that a brace begins; NULL: there is none. */
+static const char *text_of(const char *line, size_t n, json_t **object, genet_err *err)
 {
-    *object = line[0] == '{' ? genet__json_parse(line, n, "line", NULL) : NULL;
+    *object = NULL;
+    if (line[0] != '{') return line;
+    if (!(*object = genet__json_parse(line, n, "line", err))) return NULL;
     const char *text = json_string_value(json_object_get(*object, "text"));
-    return text ? text : line;
+    if (!text) genet__err_set(err, GENET_ERR_USAGE, "\"text\" is missing, or no string");
+    return text;
 }
 
 /* A text that cannot be completed is answered too; the next one may be better. */
@@ -98,9 +99,10 @@ static bool answer_line(job *j, const char *line, size_t n, genet_err *err)
     json_t *object;
     genet_err why;
     str out = {0};
-    const char *text = text_of(line, n, &object);
-    bool ok = complete(j, text, &why);
-    json_t *reply = ok ? answer(j, text) : json_pack("{s:s, s:s}", "text", text, "error", why.text);
+    const char *text = text_of(line, n, &object, &why);
+    bool ok = text && complete(j, text, &why);
+    json_t *reply = ok ? answer(j, text) : text ? json_pack("{s:s, s:s}", "text", text, "error", why.text)
+                                                : json_pack("{s:s}", "error", why.text);
     if (!reply) reply = json_pack("{s:s}", "error", "the text is not UTF-8");
     ok = print_json(reply, &out, err);
     if (ok && (fwrite(out.at, 1, out.n, stdout) != out.n || fflush(stdout)))
@@ -126,13 +128,6 @@ static bool answer_lines(job *j, genet_err *err)
 
 /* --- time --------------------------------------------------------------------------------- */
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 static int rising(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -154,9 +149,9 @@ static int64_t type(job *j, char *text, double *ms, genet_err *err)
         do at++; while (((unsigned char)text[at] & 0xc0) == 0x80);
         char held = text[at];
         text[at] = 0;
-        double start = now_ms();
+        double start = genet__now_s();
         if (!complete(j, text, err)) return -1;
-        ms[n] = now_ms() - start;
+        ms[n] = 1e3 * (genet__now_s() - start);
         text[at] = held;
     }
     return n;
@@ -200,22 +195,18 @@ static bool run_job(job *j, str *out, genet_err *err)
     return j->o->json ? print_json(answer(j, j->o->prompt), out, err) : print_words(j, out, err);
 }
 
-static bool body(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool body(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     const complete_options *o = user;
     if (o->time && o->prompt) return genet__err_set(err, GENET_ERR_USAGE, "--time types a file's text: leave -p out");
-    model *m = genet__model_open(folder, d, MODEL_READ_ONLY, err);
-    tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
-    genet_workspace *w = t ? genet_workspace_new(d) : NULL;
-    job j = { .m = m, .t = t, .o = o, .got = w ? genet__alloc_array((size_t)o->k, sizeof *j.got) : NULL };
-    bool ok = j.got || (t && genet__err_memory(err));
-    if (ok) j.d = genet__decoder_new(m, w, COMPLETE_ROWS, err);
-    ok = ok && j.d && run_job(&j, out, err);
-    genet__decoder_free(j.d);
+    genet_model *m = genet_model_open(folder, d, err);
+    job j = { .session = m ? genet_session_new(m, err) : NULL, .o = o };
+    bool ok = j.session && ((j.got = genet__alloc_array((size_t)o->k, sizeof *j.got)) || genet__err_memory(err));
+    ok = ok && run_job(&j, out, err);
     genet__free(j.got);
-    genet_workspace_free(w);
-    genet__tokenizer_free(t);
-    genet__model_free(m);
+    genet_session_free(j.session);
+    genet_model_free(m);
     return ok;
 }
 

@@ -46,7 +46,8 @@ static void add_json(str *out, const genet_score *s)
     char text[32];
     for (size_t i = 0; i < sizeof mean / sizeof *mean; i++)
         genet__str_printf(out, "%s\"%s\": %s", i ? ", " : "{", mean[i].name, json_number(text, mean[i].value));
-    genet__str_printf(out, ", \"tokens\": %lld, \"words\": %lld, \"bytes\": %lld, \"unknown\": %lld}\n", (long long)s->tokens,
+    genet__str_printf(out, ", \"tokens\": %lld, \"words\": %lld, \"bytes\": %lld, \"unknown\": %lld}\n",
+                      (long long)s->tokens,
                       (long long)s->words, (long long)s->bytes, (long long)s->unknown);
 }
 
@@ -125,8 +126,9 @@ static bool score(const model *m, const tokenizer *t, genet_workspace *w, const 
 }
 
 /* The tokenizer comes from the folder, and only a family that reads text has one. */
-static bool evaluate(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool evaluate(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     const eval_options *o = user;
     arena a = {0};
     int n = 0;
@@ -153,7 +155,7 @@ static int run(const verb *v, int argc, char **argv)
     eval_options o;
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = evaluate,
                                     .more_fields = &genet__lm_score_fields, .more_options = &o.how, .details = details,
-                                    .folder = "say which model: a folder that `genet train` wrote" }, argc, argv);
+                                    .folder = "say which model: a folder with a language model" }, argc, argv);
 }
 
 const verb cli_verb_eval = { "eval", "FOLDER --data FILES [--lines] [--json]", "how well a model predicts a text", run };

@@ -26,12 +26,6 @@ static const field table[] = {
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
-/* Copied when there: whatever transformers or genet look for beside config and weights. */
-static const char *const beside[] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-    "generation_config.json", "chat_template.jinja", "table.json", "README.md", "LICENSE", NULL
-};
-
 /* "5GB": a number and B, KB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (of 1024). */
 static bool parse_size(const char *text, int64_t *bytes, genet_err *err)
 {
@@ -79,11 +73,12 @@ static bool write_config(const model *m, const json_t *had, const char *tmp, gen
     return ok;
 }
 
+/* config.json is not copied: ours says what has become of the weights. */
 static bool copy_beside(const char *folder, const char *tmp, genet_err *err)
 {
     bool ok = true;
-    for (const char *const *name = beside; ok && *name; name++) {
-        if (!genet__file_exists_in(folder, *name)) continue;
+    for (const char *const *name = genet__hf_beside; ok && *name; name++) {
+        if (!strcmp(*name, "config.json") || !genet__file_exists_in(folder, *name)) continue;
         char *from = genet__path_join(folder, *name), *to = genet__path_join(tmp, *name);
         ok = from && to ? genet__file_copy(from, to, err) : genet__err_memory(err);
         genet__free(from);
@@ -97,7 +92,8 @@ static bool write_all(const model *m, const json_t *config, const char *folder, 
                       int64_t max_bytes, int *n_file, genet_err *err)
 {
     genet_dtype type = !strcmp(o->dtype, "f16") ? GENET_F16 : !strcmp(o->dtype, "bf16") ? GENET_BF16 : GENET_F32;
-    return genet__model_write_config(m, tmp, err) && write_config(m, config, tmp, type, err) && copy_beside(folder, tmp, err) &&
+    return genet__model_write_config(m, tmp, err) && write_config(m, config, tmp, type, err) &&
+           copy_beside(folder, tmp, err) &&
            genet__weights_write_folder(m->params, PARAM_WEIGHT | PARAM_BUFFER, tmp, type, max_bytes, n_file, err) &&
            genet__file_sync_dir(tmp, err);
 }
@@ -134,8 +130,9 @@ static bool write_folder(const model *m, const json_t *config, const char *folde
     return ok;
 }
 
-static bool export_model(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool export_model(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     const export_options *o = user;
     if (!o->out || !*o->out) return genet__err_set(err, GENET_ERR_USAGE, "--out is missing: the folder to make");
     hf_folder f = {0};
@@ -157,4 +154,5 @@ static int run(const verb *v, int argc, char **argv)
                                     .folder = "say which model: a folder that genet or transformers wrote" }, argc, argv);
 }
 
-const verb cli_verb_export = { "export", "FOLDER --out NEW [--options]", "a model's folder in files and types of choice", run };
+const verb cli_verb_export = { "export", "FOLDER --out NEW [--options]",
+                               "a model's folder in files and types of choice", run };

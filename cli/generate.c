@@ -20,7 +20,8 @@ typedef struct program_options { const char *prompt, *prompt_file; int64_t threa
 static const field table[] = {
     { "prompt",  FIELD_STRING, AT(prompt),   NULL, 0, 0, NULL, 0, "text to continue (-p)" },
     { "prompt_file", FIELD_STRING, AT(prompt_file), NULL, 0, 0, NULL, 0, "or a file that holds it; - is standard input" },
-    { "json",    FIELD_BOOL,   AT(json),     "false", 0, 0, NULL, 0, "print one JSON object for each text, without the prompt" },
+    { "json",    FIELD_BOOL,   AT(json),     "false", 0, 0, NULL, 0,
+      "print one JSON object for each text, without the prompt" },
     { "threads", FIELD_INT,    AT(threads),  "0", 0, 4096, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
@@ -44,7 +45,7 @@ typedef struct work {
     const char        *prompt;
     shown             *shown;           /* num_return_sequences */
     int                n, at;           /* sequences; the one being printed */
-    bool               begun, failed;   /* its beginning is printed; standard output takes no more */
+    bool               begun, failed, poor;     /* its beginning is printed; standard output takes no more; no memory */
 } work;
 
 /* --- prompts ----------------------------------------------------------------------------- */
@@ -75,10 +76,18 @@ static bool find_prompt(work *w, genet_err *err)
                                                               : "-p TEXT or --prompt-file FILE is missing: what to continue");
     w->prompt = o->prompt;
     if (o->prompt) return true;
-    w->file = strcmp(o->prompt_file, "-") ? genet__file_read(o->prompt_file, PROMPT_MAX_BYTES, &n, err) : read_input(&n, err);
+    w->file = strcmp(o->prompt_file, "-") ? genet__file_read(o->prompt_file, PROMPT_MAX_BYTES, &n, err)
+        : read_input(&n, err);
     if (!w->file) return false;
     w->prompt = w->file;
     return strlen(w->file) == n || genet__err_set(err, GENET_ERR_USAGE, "%s: a zero byte is no text", o->prompt_file);
+}
+
+/* What was given and would be passed over.  The file's logprobs are not read yet. */
+static bool check_words(const work *w, genet_err *err)
+{
+    return !w->writing.logprobs || w->program.json ||
+           genet__err_set(err, GENET_ERR_USAGE, "--logprobs shows nothing without --json: add it");
 }
 
 /* --- text as it comes ------------------------------------------------------------------------ */
@@ -175,6 +184,7 @@ static bool take_piece(void *user, const genet_piece *p)
     if (tokens && !s->token) ok = (s->token = json_array()) && ok;
     for (int i = 0; ok && tokens && i < p->n_token; i++) ok = add_token(w, s->token, &p->token[i]);
     if (!w->program.json && p->sequence == w->at) put_ready(w);
+    w->poor |= !ok;
     return ok && !w->failed;
 }
 
@@ -186,8 +196,7 @@ static bool write_text(work *w, model *m, genet_device *d, genet_err *err)
     bool ok = reader && genet__generate(reader, w->tokenizer, m, w->prompt, &w->writing, take_piece, w, err);
     genet__decoder_free(reader);
     genet_workspace_free(space);
-    for (int i = 0; ok && i < w->n; i++)        /* ended by take_piece, and not by standard output */
-        if (!strcmp(w->shown[i].finish, "caller") && !w->failed) return genet__err_memory(err);
+    if (ok && w->poor) return genet__err_memory(err);
     return ok && (!w->failed || genet__err_set(err, GENET_ERR_IO, "standard output could not be written"));
 }
 
@@ -211,10 +220,11 @@ static void release(work *w)
     genet__free(w->file);
 }
 
-static bool generate(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool generate(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     work *w = user;
-    model *m = find_prompt(w, err) ? genet__model_open(folder, d, MODEL_READ_ONLY, err) : NULL;
+    model *m = check_words(w, err) && find_prompt(w, err) ? genet__model_open(folder, d, MODEL_READ_ONLY, err) : NULL;
     tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
     w->tokenizer = t;
     bool ok = t && prepare(w, folder, err) && write_text(w, m, d, err);
@@ -228,7 +238,8 @@ static bool generate(const char *folder, genet_device *d, str *out, genet_err *e
 static int run(const verb *v, int argc, char **argv)
 {
     work w = {0};       /* its first member is the struct of the first table */
-    return cli_simple(v, &(simple){ .fields = &tables, .options = &w, .threads = &w.program.threads, .short_names = short_names,
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &w, .threads = &w.program.threads,
+                                    .short_names = short_names,
                                     .more_fields = &genet__generation_fields,
                                     .more_options = &w.writing, .given = &w.given, .body = generate, .details = details,
                                     .folder = "say which model: a folder that `genet train` or transformers wrote" },

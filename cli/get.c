@@ -15,10 +15,12 @@ typedef struct get_options { const char *out, *endpoint, *token; double wait; } 
 #define AT(member) offsetof(get_options, member)
 static const field table[] = {
     { "out",      FIELD_STRING, AT(out),      NULL, 0, 0, NULL, 0, "folder to make (-o; required)" },
-    { "endpoint", FIELD_STRING, AT(endpoint), NULL, 0, 0, NULL, 0, "the hub's address (else HF_ENDPOINT, else https://huggingface.co)" },
+    { "endpoint", FIELD_STRING, AT(endpoint), NULL, 0, 0, NULL, 0,
+      "the hub's address (else HF_ENDPOINT, else https://huggingface.co)" },
     { "token",    FIELD_STRING, AT(token),    NULL, 0, 0, NULL, 0,
       "access token; better in the environment as HF_TOKEN, where other users do not see it" },
-    { "wait",     FIELD_DOUBLE, AT(wait),     "60", 0, 86400, NULL, 0, "most seconds to wait for a hub that asks for patience" },
+    { "wait",     FIELD_DOUBLE, AT(wait),     "60", 0, 86400, NULL, 0,
+      "most seconds to wait for a hub that asks for patience" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const short_name short_names[] = { { "o", "out" }, { NULL, NULL } };
@@ -45,7 +47,8 @@ static bool show(void *user, const hub_progress *p)
     char done[32], size[32] = "?", line[400];
     bool fresh = p->file && strncmp(s->file, p->file, sizeof s->file - 1) != 0;
     if (fresh) snprintf(s->file, sizeof s->file, "%s", p->file);
-    if (p->waiting_s > 0 && !s->waiting) fprintf(stderr, "%swaiting %.0f s\n", s->terminal && s->width ? "\n" : "", p->waiting_s);
+    if (p->waiting_s > 0.95 && !s->waiting)          /* a second, of which a little has passed */
+        fprintf(stderr, "%swaiting %.0f s\n", s->terminal && s->width ? "\n" : "", p->waiting_s);
     s->waiting = p->waiting_s > 0;
     if (!p->file || stop_asked || (!fresh && (!s->terminal || now - s->at_s < 0.2))) return !stop_asked;
     s->at_s = now;
@@ -61,15 +64,17 @@ static bool show(void *user, const hub_progress *p)
 }
 
 /* What is not given stands in the environment, under the names that people have there already. */
-static bool get(const verb *v, const arguments *a, const get_options *o, genet_err *err)
+static bool get(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
-    const char *endpoint = o->endpoint ? o->endpoint : getenv("HF_ENDPOINT"), *token = o->token ? o->token : getenv("HF_TOKEN");
-    (void)v;
-    if (!a->n_word) return genet__err_set(err, GENET_ERR_USAGE, "say which model: ORG/NAME");
+    const get_options *o = user;
+    const char *endpoint = o->endpoint ? o->endpoint : getenv("HF_ENDPOINT"),
+        *token = o->token ? o->token : getenv("HF_TOKEN");
+    (void)d, (void)out;
     if (!o->out) return genet__err_set(err, GENET_ERR_USAGE, "-o FOLDER is missing: where the model goes");
     shown s = { .terminal = isatty(STDERR_FILENO) };
-    hub_request r = { .repo = a->word[0], .endpoint = endpoint && *endpoint ? endpoint : "https://huggingface.co",
-                      .token = token && *token ? token : NULL, .folder = o->out, .progress = show, .user = &s, .wait_s = o->wait };
+    hub_request r = { .repo = word[0], .endpoint = endpoint && *endpoint ? endpoint : "https://huggingface.co",
+                      .token = token && *token ? token : NULL, .folder = o->out, .progress = show, .user = &s,
+                      .wait_s = o->wait };
     struct sigaction action = { .sa_handler = on_signal };
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -82,17 +87,10 @@ static bool get(const verb *v, const arguments *a, const get_options *o, genet_e
 
 static int run(const verb *v, int argc, char **argv)
 {
-    genet_err err;
-    get_options own;
-    arena memory = {0};
-    options o = { .arena = &memory };
-    arguments a = { .options = &o, .short_names = short_names, .max_word = 1 };
-    bool ok = genet__options_add(&o, &tables, &own, &err) && cli_parse(&a, argc, argv, &err);
-    if (ok && a.help) cli_help(v, details, &o);
-    else ok = ok && get(v, &a, &own, &err);
-    int code = ok ? EXIT_DONE : cli_fail(v, &err);
-    genet__arena_release(&memory);
-    return code;
+    get_options o;
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .no_device = true, .short_names = short_names,
+                                    .body = get,
+                                    .details = details, .folder = "say which model: ORG/NAME" }, argc, argv);
 }
 
 const verb cli_verb_get = { "get", "ORG/NAME[@REVISION] -o FOLDER", "fetch a model from a hub", run };

@@ -39,7 +39,8 @@ static void add_lines(str *s, const json_t *all, const char *indent)
         }
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(7));
         size_t n = text ? strlen(text) : 0, quoted = n > 1 && text[0] == '"';
-        genet__str_printf(s, "%s%-*s %.*s\n", indent, 24 - (int)strlen(indent), key, (int)(n - 2 * quoted), text ? text + quoted : "");
+        genet__str_printf(s, "%s%-*s %.*s\n", indent, 24 - (int)strlen(indent), key, (int)(n - 2 * quoted),
+                          text ? text + quoted : "");
         free(text);
     }
 }
@@ -60,13 +61,13 @@ static void show(str *out, const json_t *all, bool json)
         add_lines(out, all, "");
         return;
     }
-    char *text = json_dumps(all, JSON_REAL_PRECISION(9));
-    genet__str_printf(out, "%s\n", text ? text : "{}");
-    free(text);
+    genet__json_print(all, 0, out);
+    genet__str_add(out, "\n");
 }
 
-static bool info(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool info(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     const info_options *o = user;
     json_t *all = folder ? describe(folder, d, err) : this_genet(d, err);
     if (all) show(out, all, o->json);
@@ -80,4 +81,5 @@ static int run(const verb *v, int argc, char **argv)
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .body = info }, argc, argv);
 }
 
-const verb cli_verb_info = { "info", "[FOLDER] [--json]", "what a model's folder holds; without one, which genet this is", run };
+const verb cli_verb_info = { "info", "[FOLDER] [--json]",
+                             "what a model's folder holds; without one, which genet this is", run };

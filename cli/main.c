@@ -8,8 +8,10 @@
 #include "base/str.h"
 #include "cli.h"
 
-static const verb *const verbs[] = { &cli_verb_train, &cli_verb_generate, &cli_verb_complete, &cli_verb_eval, &cli_verb_predict,
-                                     &cli_verb_info, &cli_verb_plan, &cli_verb_bench, &cli_verb_export, &cli_verb_tokenize, &cli_verb_plot, &cli_verb_get };
+static const verb *const verbs[] = { &cli_verb_train, &cli_verb_generate, &cli_verb_complete, &cli_verb_eval,
+                                     &cli_verb_predict,
+                                     &cli_verb_info, &cli_verb_plan, &cli_verb_bench, &cli_verb_export,
+                                     &cli_verb_tokenize, &cli_verb_plot, &cli_verb_get };
 enum { N_VERB = sizeof verbs / sizeof *verbs };
 
 /* To stdout when asked for, to stderr as an answer to wrong usage. */
@@ -18,7 +20,8 @@ static int usage(FILE *to)
     fputs("genet trains, runs and looks inside neural networks\n\nusage: genet VERB [WHAT] [--options]\n\n", to);
     for (int i = 0; i < N_VERB; i++)
         fprintf(to, "  %-10s %s\n", verbs[i]->name, verbs[i]->help);
-    fputs("\ngenet VERB --help lists a verb's options; genet --version says which genet this is\n", to);
+    fputs("\ngenet VERB --help lists a verb's options; genet --version says which genet this is\n"
+          "exit codes: 0 done, 1 failed or stopped, 2 wrong usage\n", to);
     return to == stdout ? EXIT_DONE : EXIT_USAGE;
 }
 
@@ -52,12 +55,14 @@ static int no_such_verb(const char *name)
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);       /* a closed pipe is a failed write, with words */
 #if defined(__GLIBC__)
     mallopt(M_MMAP_THRESHOLD, 128 << 10);       /* large buffers go back to the system at once, always */
 #endif
     if (argc < 2) return usage(stderr);
     const char *name = argv[1];
+    /* A reader that goes away (`| head`) ends the program quietly, but not work that others wait for. */
+    if (!strcmp(name, "train") || !strcmp(name, "get")) signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);       /* a file-size limit is a write that fails, with words */
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout);
     if (!strcmp(name, "--version")) return version();
     for (int i = 0; i < N_VERB; i++)

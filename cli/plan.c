@@ -32,8 +32,10 @@ static void as_text(str *s, const train_cost *c, const machine *m)
     cli_count_text(peak, m->flops);
     cli_bytes_text(speed, m->bytes_per_s);
     genet__str_printf(s, "parameters           %s (%lld)\noperations a step    %s\n", weights, (long long)c->weights, flops);
-    genet__str_printf(s, "peak memory          %s (weights and optimiser %s, values of a step %s)\n", total, held, workspace);
-    genet__str_printf(s, "seconds a step       %.4g (estimate: this machine at %sflop/s and %s/s)\n", seconds(c, m), peak, speed);
+    genet__str_printf(s, "peak memory          %s (weights and optimiser %s, values of a step %s)\n", total, held,
+                      workspace);
+    genet__str_printf(s, "seconds a step       %.4g (estimate: this machine at %sflop/s and %s/s)\n", seconds(c, m),
+                      peak, speed);
     genet__str_printf(s, "kernels a step       %d\n", c->n_kernels);
 }
 
@@ -66,4 +68,5 @@ static int run(const verb *v, int argc, char **argv)
     return code;
 }
 
-const verb cli_verb_plan = { "plan", "WHAT [options of train] [--json]", "what a training would cost: size, work, memory, time", run };
+const verb cli_verb_plan = { "plan", "WHAT [options of train] [--json]",
+                             "what a training would cost: size, work, memory, time", run };

@@ -18,16 +18,16 @@ typedef struct plot_options { const char *out, *keys; bool log; double smooth; }
 static const field table[] = {
     { "out",    FIELD_STRING, AT(out),    "loss.png", 0, 0, NULL, 0, "the picture (-o): .png or .svg" },
     { "keys",   FIELD_STRING, AT(keys),   "loss,val_loss", 0, 0, NULL, 0,
-      "what to draw, of metrics.jsonl: loss, val_loss, perplexity, bits_per_byte, learning_rate, grad_norm, ..." },
+      "what to draw, by the names in metrics.jsonl: perplexity, learning_rate, grad_norm, ..." },
     { "smooth", FIELD_DOUBLE, AT(smooth), "-1", -1, 0.9999, NULL, 0,
-      "share of the past in what is drawn of values logged at every line (an exponential average); 0: as they are; -1: 0.6 when there are 100" },
+      "share of the past in an exponential average of training values; -1: 0.6 from 100 values on, else 0" },
     { "log",    FIELD_BOOL,   AT(log),    "false", 0, 0, NULL, 0, "a logarithmic axis of values" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const short_name short_names[] = { { "o", "out" }, { NULL, NULL } };
 static const char details[] =
-    "Each RUN is a folder that `genet train` writes, also while it is being written, or a metrics.jsonl.  Runs have colours; validation is\n"
-    "a thick line with dots, training a thin one.\n";
+    "Each RUN is a folder that `genet train` writes, also while it is being written, or a metrics.jsonl.  Runs have\n"
+    "colours; validation is a thick line with dots, training a thin one.\n";
 
 enum { MAX_KEYS = 8, NAME_BYTES = 200 };
 
@@ -80,20 +80,25 @@ static bool add_line(plot *p, int run, const json_t *line, genet_err *err)
     return true;
 }
 
+/* What an evaluation says, and not every line. */
+static bool is_score(const char *key)
+{
+    return !strncmp(key, "val_", 4) || !strcmp(key, "perplexity") || !strcmp(key, "bits_per_byte");
+}
+
 static bool read_lines(plot *p, int run, const char *path, genet_err *err)
 {
     jsonl reader;
     json_t *line;
     bool ok = true;
-    int n = 0;
     TRY(genet__jsonl_open(&reader, path, JSONL_TORN_OK, err));
-    for (; ok && (line = genet__jsonl_next(&reader, err)); n++) {
+    while (ok && (line = genet__jsonl_next(&reader, err))) {
         ok = add_line(p, run, line, err);
         json_decref(line);
     }
     ok = ok && !reader.failed;
     genet__jsonl_close(&reader);
-    for (int k = 0; ok && k < p->n_key; k++) p->curve[run * p->n_key + k].every_line = p->curve[run * p->n_key + k].n > n / 2;
+    for (int k = 0; ok && k < p->n_key; k++) p->curve[run * p->n_key + k].every_line = !is_score(p->key[k]);
     return ok;
 }
 
@@ -137,6 +142,14 @@ static void smooth(curve *c, double share)
     }
 }
 
+/* Of losses of both kinds, "loss"; of one thing its name. */
+static const char *label(const plot *p)
+{
+    bool losses = true;
+    for (int k = 0; k < p->n_key; k++) losses &= strstr(p->key[k], "loss") != NULL;
+    return losses ? "loss" : p->n_key == 1 ? p->key[0] : "value";
+}
+
 /* What stands at a few lines only (validation) is the main thing where there is something at every line beside it. */
 static bool draw(plot *p, genet_err *err)
 {
@@ -152,21 +165,22 @@ static bool draw(plot *p, genet_err *err)
         shown[n++] = (chart_curve){ .name = c->name, .x = c->x, .y = c->y, .n = c->n, .color = sparse ? i / p->n_key : i,
                                     .faint = sparse && c->every_line, .marks = !c->every_line };
     }
-    chart h = { .x_label = "step", .y_label = p->n_key == 1 ? p->key[0] : "loss", .log_y = p->o->log, .curve = shown, .n_curve = n };
+    chart h = { .x_label = "step", .y_label = label(p), .log_y = p->o->log, .curve = shown, .n_curve = n };
     bool ok = n ? genet__chart_write(&h, p->o->out, err)
                 : genet__err_set(err, GENET_ERR_USAGE, "there is no %s in these runs yet", p->o->keys);
     genet__free(shown);
     return ok;
 }
 
-static bool plot_runs(const plot_options *o, const arguments *a, genet_err *err)
+static bool plot_runs(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
-    plot p = { .o = o, .n_run = a->n_word };
-    if (!a->n_word) return genet__err_set(err, GENET_ERR_USAGE, "say which runs: folders that `genet train` wrote");
+    plot p = { .o = user };
+    (void)d, (void)out;
+    while (word[p.n_run]) p.n_run++;
     TRY(split_keys(&p, err));
     p.curve = genet__alloc_array((size_t)(p.n_run * p.n_key), sizeof *p.curve);
     bool ok = p.curve || genet__err_memory(err);
-    for (int i = 0; ok && i < p.n_run; i++) ok = read_run(&p, i, a->word[i], err);
+    for (int i = 0; ok && i < p.n_run; i++) ok = read_run(&p, i, word[i], err);
     ok = ok && draw(&p, err);
     for (int i = 0; p.curve && i < p.n_run * p.n_key; i++) {
         genet__free(p.curve[i].x);
@@ -178,17 +192,11 @@ static bool plot_runs(const plot_options *o, const arguments *a, genet_err *err)
 
 static int run(const verb *v, int argc, char **argv)
 {
-    genet_err err;
-    plot_options own;
-    arena memory = {0};
-    options o = { .arena = &memory };
-    arguments a = { .options = &o, .short_names = short_names, .max_word = sizeof a.word / sizeof *a.word };
-    bool ok = genet__options_add(&o, &tables, &own, &err) && cli_parse(&a, argc, argv, &err);
-    if (ok && a.help) cli_help(v, details, &o);
-    else ok = ok && plot_runs(&own, &a, &err);
-    int code = ok ? EXIT_DONE : cli_fail(v, &err);
-    genet__arena_release(&memory);
-    return code;
+    plot_options o;
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .no_device = true, .short_names = short_names,
+                                    .body = plot_runs,
+                                    .details = details, .max_word = MAX_WORDS,
+                                    .folder = "say which runs: folders that `genet train` wrote" }, argc, argv);
 }
 
 const verb cli_verb_plot = { "plot", "RUN... [-o FILE.png|.svg] [--keys loss,val_loss]", "draw loss curves of runs", run };

@@ -12,17 +12,20 @@ typedef struct predict_options { const char *data; int64_t threads; } predict_op
 
 #define AT(member) offsetof(predict_options, member)
 static const field table[] = {
-    { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS, "table with the columns the model was trained on (required)" },
+    { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
+      "table with the columns the model was trained on (required)" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
-static bool predict(const char *folder, genet_device *d, str *out, genet_err *err, void *user)
+static bool predict(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
+    const char *folder = word[0];
     const predict_options *o = user;
     if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data FILE.csv is missing");
     if (strchr(o->data, '\n'))
-        return genet__err_set(err, GENET_ERR_USAGE, "--data takes one table, and several words follow it; FOLDER comes first");
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "--data takes one table, and several words follow it; FOLDER comes first");
     return genet__predict(folder, o->data, d, out, err);
 }
 

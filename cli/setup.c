@@ -8,7 +8,8 @@
 
 static const field own_fields[] = {
     { "model", FIELD_STRING, offsetof(cli_own, model), NULL, 0, 0, NULL, 0, "family of the network, when WHAT is a task" },
-    { "json",  FIELD_BOOL,   offsetof(cli_own, json),  "false", 0, 0, NULL, FIELD_RENEWABLE, "print results as one JSON object" },
+    { "json",  FIELD_BOOL,   offsetof(cli_own, json),  "false", 0, 0, NULL, FIELD_RENEWABLE,
+      "print results as one JSON object" },
 };
 static const fields own_table = { "general", own_fields, sizeof own_fields / sizeof *own_fields };
 

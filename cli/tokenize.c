@@ -14,15 +14,17 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cli.h"
-#include "text/tokenizer.h"
+#include "text/source.h"
 
 typedef struct tokenize_options { bool json, lines, decode; } tokenize_options;
 
 #define AT(member) offsetof(tokenize_options, member)
 static const field table[] = {
     { "json",   FIELD_BOOL, AT(json),   "false", 0, 0, NULL, 0, "print ids alone, as one JSON array" },
-    { "lines",  FIELD_BOOL, AT(lines),  "false", 0, 0, NULL, 0, "each line by itself, without its end: an array a line; with --decode, a line of text for each line of ids" },
-    { "decode", FIELD_BOOL, AT(decode), "false", 0, 0, NULL, 0, "the other way: ids in (JSON arrays, or numbers with spaces between), bytes out" },
+    { "lines",  FIELD_BOOL, AT(lines),  "false", 0, 0, NULL, 0,
+      "each line by itself, without its end: an array a line; with --decode, a line of text for each line of ids" },
+    { "decode", FIELD_BOOL, AT(decode), "false", 0, 0, NULL, 0,
+      "the other way: ids in (JSON arrays, or numbers with spaces between), bytes out" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 
@@ -45,14 +47,13 @@ typedef struct job {
 
 static bool open_input(job *j, const char *path, genet_err *err)
 {
-    size_t n = path ? strlen(path) : 0;
     bool standard = !path || !strcmp(path, "-");
     j->path = standard ? "standard input" : path;
     j->fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (j->fd < 0) return genet__err_errno(err, "read", path);
-    if (n < 3 || strcmp(path + n - 3, ".gz")) return true;
-    j->gz = gzdopen(j->fd, "rb");
-    return j->gz || genet__err_memory(err);
+    if (standard || !genet__ends_with(path, ".gz")) return true;
+    j->gz = genet__gz_open(j->fd, err);
+    return j->gz;
 }
 
 static void close_input(job *j)
@@ -64,13 +65,11 @@ static void close_input(job *j)
 /* Up to n more bytes; *got == 0 at the end. */
 static bool read_some(job *j, char *to, size_t n, size_t *got, genet_err *err)
 {
-    int code = Z_OK;
+    if (j->gz) return genet__gz_read(j->gz, to, n, got, j->path, err);
     ssize_t k;
-    do k = j->gz ? gzread(j->gz, to, (unsigned)n) : read(j->fd, to, n);
-    while (k < 0 && !j->gz && errno == EINTR);
-    if (j->gz && k <= 0) gzerror(j->gz, &code);
-    if (k < 0 && (!j->gz || code == Z_ERRNO)) return genet__err_errno(err, "read", j->path);
-    if (k < 0 || code != Z_OK) return genet__err_set(err, GENET_ERR_FORMAT, "%s: damaged gzip data", j->path);
+    do k = read(j->fd, to, n);
+    while (k < 0 && errno == EINTR);
+    if (k < 0) return genet__err_errno(err, "read", j->path);
     *got = (size_t)k;
     return true;
 }
@@ -86,13 +85,6 @@ static bool print(job *j, genet_err *err)
 
 /* --- text to ids -------------------------------------------------------------------------- */
 
-/* Controls, marks that would sit on the quote before them, what has no width or turns the direction of a line. */
-static bool is_hidden(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0xad || (c >= 0x300 && c <= 0x36f) || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
-}
-
 /* As C would spell it. */
 static void add_quoted(str *s, const char *piece, size_t n)
 {
@@ -103,8 +95,8 @@ static void add_quoted(str *s, const char *piece, size_t n)
         int length = genet__utf8_decode(piece + i, n - i, &c);
         const char *known = length == 1 && c ? strchr(plain, (int)c) : NULL;
         if (known) genet__str_printf(s, "\\%c", letter[known - plain]);
-        else if (length > 1 && is_hidden(c)) genet__str_printf(s, "\\u%04X", c);
-        else if (length && !is_hidden(c)) genet__str_add_n(s, piece + i, (size_t)length);
+        else if (length > 1 && genet__char_is_hidden(c)) genet__str_printf(s, c > 0xffff ? "\\U%08X" : "\\u%04X", c);
+        else if (length && !genet__char_is_hidden(c)) genet__str_add_n(s, piece + i, (size_t)length);
         else genet__str_printf(s, "\\x%02X", (unsigned char)piece[i]), length = 1;
         i += (size_t)length;
     }
@@ -153,7 +145,7 @@ static bool encode_lines(job *j, const char *text, size_t n, genet_err *err)
     for (const char *end = text + n; text < end;) {
         const char *line_end = memchr(text, '\n', (size_t)(end - text));
         size_t length = (size_t)((line_end ? line_end : end) - text);
-        TRY(encode(j, text, length, err));
+        TRY(encode(j, text, length - (line_end && length && text[length - 1] == '\r'), err));
         genet__str_add(&j->out, "[");
         show_ids(j, true);
         genet__str_add(&j->out, "]\n");
@@ -233,7 +225,8 @@ typedef struct parser {
     int64_t at, number;         /* byte of the input; the number being read, -1: none */
     int64_t n_ids;
     int32_t last;               /* the id before those gathered, -1: none */
-    bool    in_array, in_line;
+    bool    json, in_array, in_line;
+    char    before;             /* the last byte that is no white space; 0: none yet */
 } parser;
 
 /* The text of what is gathered. */
@@ -255,7 +248,8 @@ static bool end_number(parser *p, genet_err *err)
     p->n_ids++;
     if (p->number >= genet__tokenizer_size(j->t))
         return genet__err_set(err, GENET_ERR_FORMAT, "%s: id number %" PRId64 " (before byte %" PRId64 ") is %" PRId64
-                              ", outside the vocabulary of %d", j->path, p->n_ids, p->at, p->number, genet__tokenizer_size(j->t));
+                              ", outside the vocabulary of %d", j->path, p->n_ids, p->at, p->number,
+                              genet__tokenizer_size(j->t));
     if (!GROW(j->ids.at, j->ids.n, j->ids.cap)) return genet__err_memory(err);
     j->ids.at[j->ids.n++] = (int32_t)p->number;
     p->number = -1;
@@ -273,25 +267,42 @@ static bool end_line(parser *p, genet_err *err)
     return true;
 }
 
+static bool unexpected(const parser *p, char c, genet_err *err)
+{
+    str shown = { 0 };
+    add_quoted(&shown, &c, 1);
+    genet__err_set(err, GENET_ERR_FORMAT, "%s: byte %" PRId64 ": %.*s is not expected among ids, which are %s", p->j->path,
+                   p->at, (int)shown.n - 1, genet__str(&shown),
+                   p->json ? "JSON here: arrays of whole numbers"
+                   : "JSON arrays, or whole numbers with white space between");
+    genet__str_release(&shown);
+    return false;
+}
+
+/* May c, which is no white space, stand here?  What comes first decides: [ makes it JSON, else there are numbers alone. */
+static bool expected(const parser *p, char c)
+{
+    bool digit = c >= '0' && c <= '9', after_digit = p->before >= '0' && p->before <= '9';
+    if (!p->json) return digit || (c == '[' && !p->before);
+    if (!p->in_array) return c == '[';
+    if (digit) return p->before == '[' || p->before == ',' || p->number > 0;     /* JSON has no 01 */
+    return (c == ',' && after_digit) || (c == ']' && p->before != ',');
+}
+
 static bool parse_byte(parser *p, char c, genet_err *err)
 {
-    if (c >= '0' && c <= '9') {
+    bool space = c && strchr(" \t\r\n", c), opens = c == '[', digit = c >= '0' && c <= '9';
+    if (!space && !expected(p, c)) return unexpected(p, c, err);
+    if (!space) p->before = c;
+    if (digit) {
         p->number = (p->number < 0 ? 0 : p->number) * 10 + (c - '0');
         if (p->number > INT32_MAX) p->number = INT32_MAX;       /* beyond every vocabulary, and no further */
         return true;
     }
-    bool opens = c == '[', closes = c == ']', known = opens || closes || (c && strchr(", \t\r\n", c));
-    if (!known || (opens && (p->in_array || p->number >= 0)) || (closes && !p->in_array)) {
-        str shown = { 0 };
-        add_quoted(&shown, &c, 1);
-        genet__err_set(err, GENET_ERR_FORMAT, "%s: byte %" PRId64 ": %.*s is not expected among ids, which are whole numbers "
-                       "with white space or commas between, in [ ] or without", p->j->path, p->at, (int)shown.n - 1, genet__str(&shown));
-        genet__str_release(&shown);
-        return false;
-    }
     TRY(end_number(p, err));
+    p->json |= opens;
     p->in_line |= opens;
-    p->in_array = opens || (p->in_array && !closes);
+    p->in_array = opens || (p->in_array && c != ']');
     return c != '\n' || !p->j->o.lines || p->in_array || end_line(p, err);
 }
 
@@ -305,7 +316,8 @@ static bool ids_to_text(job *j, genet_err *err)
         if (got) TRY(flush_ids(&p, err) && print(j, err));
     }
     TRY(end_number(&p, err) && flush_ids(&p, err));
-    if (p.in_array) return genet__err_set(err, GENET_ERR_FORMAT, "%s: ends after %" PRId64 " bytes inside of an array", j->path, p.at);
+    if (p.in_array)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: ends after %" PRId64 " bytes inside of an array", j->path, p.at);
     if (j->o.lines && p.in_line) TRY(end_line(&p, err));
     return print(j, err);
 }
@@ -336,7 +348,8 @@ static bool tokenize(job *j, const arguments *a, genet_err *err)
 {
     tokenizer *t = genet__tokenizer_load(a->word[0], err);
     j->t = t;
-    bool ok = t && open_input(j, a->n_word > 1 ? a->word[1] : NULL, err) && (j->o.decode ? ids_to_text(j, err) : text_to_ids(j, err));
+    bool ok = t && open_input(j, a->n_word > 1 ? a->word[1] : NULL, err) &&
+        (j->o.decode ? ids_to_text(j, err) : text_to_ids(j, err));
     close_input(j);
     genet__str_release(&j->out);
     genet__token_list_release(&j->ids);

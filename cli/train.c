@@ -91,7 +91,8 @@ static int train(const verb *v, cli_setup *c)
     s->stop = &stop_asked;
     s->watch = cli_progress;
     s->watcher = &p;
-    if (!genet__setup_settle(s, &err) || !genet__setup_check(s, &err) || !cli_setup_device(c, &err)) return cli_fail(v, &err);
+    if (!genet__setup_settle(s, &err) || !genet__setup_check(s, &err) || !cli_setup_device(c, &err))
+        return cli_fail(v, &err);
     catch_signals();
     bool ok = genet__setup_train(s, &last, &err);
     cli_progress_clear(&p);

@@ -84,7 +84,8 @@ static void step_text(const train_event *e, str *s)
     char speed[32], left[32];
     cli_count_text(speed, e->units_per_s);
     cli_time_text(left, e->left_s);
-    genet__str_printf(s, "step %lld/%lld  loss %.4f  lr %.3g  norm %.3g", (long long)e->step, (long long)e->max_steps, e->loss,
+    genet__str_printf(s, "step %lld/%lld  loss %.4f  lr %.3g  norm %.3g", (long long)e->step, (long long)e->max_steps,
+                      e->loss,
                       e->learning_rate, e->grad_norm);
     if (e->units_per_s > 0) genet__str_printf(s, "  %s %s/s  %s left", speed, e->unit, left);
 }

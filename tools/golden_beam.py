@@ -83,6 +83,18 @@ def main():
         add(prompt, [], num_beams=5, num_return_sequences=2, no_repeat_ngram_size=2)
         add(prompt, two, num_beams=4, num_return_sequences=4, repetition_penalty=1.3, no_repeat_ngram_size=2, length_penalty=2.0)
         add(prompt, [], num_beams=3, num_return_sequences=3, max_new_tokens=1)
+    # where "never" finds what "false" does not wait for
+    waiting = 0
+    for first in range(64):
+        for penalty in (1.0, 2.0):
+            options = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 10, "length_penalty": penalty}
+            short, long = (answer(models[0], [first], {**options, "early_stopping": e}, two) for e in ("false", "never"))
+            if waiting < 4 and [s["ids"] for s in short] != [s["ids"] for s in long]:
+                PROMPTS.append([first])
+                add(len(PROMPTS) - 1, two, early_stopping="false", **options)
+                add(len(PROMPTS) - 1, two, early_stopping="never", **options)
+                waiting += 1
+    assert waiting
     lines = ",\n".join("  " + json.dumps(c) for c in cases)
     head = json.dumps({"made_by": "tools/golden_beam.py", "python": platform.python_version(), "torch": torch.__version__,
                        "transformers": transformers.__version__, "scale": SCALE})

@@ -12,8 +12,8 @@
  * of threads and serves its sessions in turns.
  *
  * Options are set by name, with the names of the command line, as text in the C
- * locale: a new option breaks no binary.  Functions that fail return false or NULL
- * and fill err, which may be NULL.  There is no global state. */
+ * locale: a new option breaks no binary.  Structs that callers hold change with the soname only.  Functions that fail
+ * return false or NULL and fill err, which may be NULL.  There is no global state. */
 #ifndef GENET_MODEL_LEVEL_H
 #define GENET_MODEL_LEVEL_H
 #include "genet/genet.h"
@@ -28,24 +28,28 @@ typedef struct genet_options genet_options;
 
 /* --- options --------------------------------------------------------------- */
 
-/* Options of a verb, at their defaults: "generate", "evaluate", or "train WHAT" with WHAT a task or a
- * family ("train gpt2", "train lm", "train mlp"), as `genet VERB --help` lists them.  Options are read by the calls
- * they are given to, and any number of calls may share them. */
+/* Options of a verb, at their defaults: "generate", "eval", or "train WHAT" with WHAT a task or a family ("train
+ * gpt2", "train lm", "train mlp").  They are those of `genet VERB --help` that say how; what goes in and out (prompt,
+ * eval's data, json, threads) are arguments here.  Any number of calls may share them. */
 GENET_API genet_options *genet_options_new(const char *verb, genet_err *err);
 GENET_API void           genet_options_free(genet_options *o);
 /* Dashes and underscores are one; lists ("data", "stop") are lines.  An unknown name fails and names the nearest; a
  * value of another kind or out of range fails, and the option stays as it was.  Options of "train TASK" take "model",
  * before all others. */
 GENET_API bool           genet_options_set(genet_options *o, const char *name, const char *value, genet_err *err);
+/* Notes and warnings of a training with these options (a weight whose gradient is zero, a save that is gone): a line of
+ * text each, valid during the call.  Without a function nobody hears them. */
+typedef void genet_message_fn(void *user, bool warning, const char *text);
+GENET_API void           genet_options_listen(genet_options *o, genet_message_fn *say, void *user);
 
 /* --- models ------------------------------------------------------------------ */
 
 /* A folder in Hugging Face's layout, as `genet train` or transformers wrote it. */
 GENET_API genet_model *genet_model_open(const char *folder, genet_device *d, genet_err *err);
 GENET_API void         genet_model_free(genet_model *m);
-/* What `genet info FOLDER --json` says: family, parameters, config; free with free().  NULL: no memory, or the training
- * run in the folder cannot be read. */
-GENET_API char        *genet_model_describe(const genet_model *m);
+/* What `genet info FOLDER --json` says, as a JSON object: family, parameters, config, the training run in the folder; free
+ * with free(). */
+GENET_API char        *genet_model_describe(const genet_model *m, genet_err *err);
 /* The ids of text (n_bytes, any bytes): *ids is to be freed with free(), also when there are none. */
 GENET_API bool genet_tokenize(const genet_model *m, const char *text, size_t n_bytes, int32_t **ids, size_t *n_ids,
                               genet_err *err);
@@ -76,12 +80,13 @@ typedef struct genet_piece {
     size_t      n_bytes;
     const genet_token *token;
     int         n_token;
-    const char *finish;         /* NULL; "stop": an end token or a stop string; "length"; "caller" */
+    const char *finish;         /* NULL; "stop": an end token or a stop string; "length" */
     double      score;          /* on the last piece: the sum of log-probabilities; of a beam, its score */
 } genet_piece;
-typedef bool genet_piece_fn(void *user, const genet_piece *piece);              /* false ends all sequences */
+/* false ends all sequences, and nothing more comes.  While it runs its session is busy: it may use another one. */
+typedef bool genet_piece_fn(void *user, const genet_piece *piece);
 
-/* Continue prompt.  o: options of "generate", NULL: what the folder's generation_config.json says.  Sampled sequences come
+/* Continue prompt.  o: options of "generate"; what it does not give the folder's generation_config.json says.  Sampled sequences come
  * piece by piece, in turns; beams at the end, each in one piece, the best first. */
 GENET_API bool genet_generate(genet_session *s, const char *prompt, const genet_options *o, genet_piece_fn *piece,
                               void *user, genet_err *err);
@@ -102,7 +107,7 @@ typedef struct genet_score {
     double  log_probability;    /* of all predicted tokens together, nats */
     int64_t tokens, words, bytes, unknown;      /* predicted tokens; of them, unknown words */
 } genet_score;
-/* How well the model predicts text.  o: options of "evaluate", may be NULL. */
+/* How well the model predicts text.  o: options of "eval", may be NULL. */
 GENET_API bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const genet_options *o,
                               genet_score *out, genet_err *err);
 
@@ -117,7 +122,8 @@ typedef struct genet_step {
 typedef bool genet_step_fn(void *user, const genet_step *step);                /* false saves and stops: GENET_ERR_STOPPED */
 
 /* o: options of "train WHAT", with "out" the folder to make; with "resume" a run in it goes on.  The device says how many
- * threads there are.  step may be NULL. */
+ * threads there are.  step may be NULL.  A model of tables (mlp) is for `genet predict`: here it only opens and is
+ * described. */
 GENET_API bool genet_train(const genet_options *o, genet_device *d, genet_step_fn *step, void *user, genet_err *err);
 
 #ifdef __cplusplus

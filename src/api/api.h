@@ -1,7 +1,7 @@
 /* api.h - what stands behind the opaque types of genet/model.h.
  *
  *   options.c    options by name, over the same tables as the command line
- *   model.c      a folder opened: model, tokenizer, defaults of generation; described
+ *   model.c      a folder opened: model, tokenizer, generation_config.json; described
  *   session.c    generating, completing, scoring
  *   train.c      a training run with a callback
  *
@@ -22,6 +22,8 @@ struct genet_options {
     arena     arena;
     generation_options generation;
     lm_score_options   score;
+    genet_message_fn *say;              /* hears of notes and warnings; may be NULL */
+    void     *say_to;
     setup     setup;                    /* of train; its options are a list of wishes: each run has its own */
 };
 
@@ -30,8 +32,7 @@ struct genet_model {
     tokenizer *tokenizer;               /* NULL: the folder has none */
     char      *folder;
     bool       weights;                 /* they are there */
-    generation_options generation;      /* the folder's defaults */
-    arena      arena;                   /* of their strings */
+    generation_file generation;         /* what it says of writing; each call has it settled with what was given */
 };
 
 /* without weights: config and tokenizer only, for those who look. */

@@ -8,14 +8,15 @@
 #include "base/file.h"
 #include "train/save.h"
 
+enum { STATE_MAX_BYTES = 1 << 20 };
+
 /* --- opening ---------------------------------------------------------------------- */
 
 /* A table's network has no tokenizer, and no text to generate. */
 static bool open_text(genet_model *m, genet_err *err)
 {
-    TRY(genet__fields_defaults(&genet__generation_fields, &m->generation, &m->arena, err));
     if (!m->model->family->vocab_size) return true;
-    TRY(genet__generation_defaults(&m->generation, m->folder, NULL, NULL, &m->arena, err));
+    TRY(genet__generation_file_read(&m->generation, m->folder, err));
     char *path = genet__path_join(m->folder, "tokenizer.json");
     if (!path) return genet__err_memory(err);
     bool there = genet__file_exists(path);
@@ -50,7 +51,7 @@ void genet_model_free(genet_model *m)
     genet__tokenizer_free(m->tokenizer);
     genet__model_free(m->model);
     genet__free(m->folder);
-    genet__arena_release(&m->arena);
+    genet__generation_file_release(&m->generation);
     genet__free(m);
 }
 
@@ -59,7 +60,8 @@ bool genet__api_has_text(const genet_model *m, genet_err *err)
     if (!m->model->family->vocab_size)
         return genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", m->folder,
                               m->model->family->name);
-    return m->tokenizer || genet__err_set(err, GENET_ERR_USAGE, "%s has no tokenizer.json: text cannot become tokens", m->folder);
+    return m->tokenizer || genet__err_set(err, GENET_ERR_USAGE, "%s has no tokenizer.json: text cannot become tokens",
+                                          m->folder);
 }
 
 /* --- text and ids ------------------------------------------------------------------- */
@@ -89,7 +91,8 @@ static bool decode(const genet_model *m, const int32_t *ids, size_t n_ids, str *
     int size = genet__tokenizer_size(m->tokenizer);
     for (size_t i = 0; i < n_ids; i++)
         if (ids[i] < 0 || ids[i] >= size)
-            return genet__err_set(err, GENET_ERR_USAGE, "id %d at %zu is not among the tokenizer's %d", (int)ids[i], i, size);
+            return genet__err_set(err, GENET_ERR_USAGE, "id %d at %zu is not among the tokenizer's %d", (int)ids[i], i,
+                                  size);
     if (n_ids) TRY(genet__tokenizer_decode(m->tokenizer, ids, (int64_t)n_ids, out, err));
     genet__str_add_n(out, "", 0);       /* an empty text is memory, too */
     return (!out->failed && out->at) || genet__err_memory(err);
@@ -99,7 +102,8 @@ char *genet_detokenize(const genet_model *m, const int32_t *ids, size_t n_ids, s
 {
     str out = {0};
     if (n_bytes) *n_bytes = 0;
-    if (!genet__api_need(m, "model", err) || (n_ids && !genet__api_need(ids, "ids", err)) || !genet__api_has_text(m, err)) return NULL;
+    if (!genet__api_need(m, "model", err) || (n_ids && !genet__api_need(ids, "ids", err)) ||
+        !genet__api_has_text(m, err)) return NULL;
     if (!decode(m, ids, n_ids, &out, err)) {
         genet__str_release(&out);
         return NULL;
@@ -118,6 +122,23 @@ static bool add(json_t *all, json_t *part)
     return ok;
 }
 
+/* What the newest save says of its scores. */
+static bool add_scores(json_t *all, const char *folder, int64_t step, genet_err *err)
+{
+    static const char *const keys[] = { "val_loss", "perplexity", "bits_per_byte", "accuracy", "best_loss", "best_step" };
+    str path = {0};
+    genet__str_printf(&path, "%s/training/step-%lld/state.json", folder, (long long)step);
+    json_t *state = path.failed ? NULL : genet__json_read(path.at, STATE_MAX_BYTES, err);
+    bool ok = state || (path.failed && genet__err_memory(err));
+    for (size_t i = 0; ok && i < sizeof keys / sizeof *keys; i++) {
+        json_t *value = json_object_get(state, keys[i]);
+        if (json_is_number(value) && json_object_set(all, keys[i], value)) ok = genet__err_memory(err);
+    }
+    json_decref(state);
+    genet__str_release(&path);
+    return ok;
+}
+
 /* Steps, and what the run was: when the folder was made by one. */
 static bool add_run(json_t *all, const char *folder, genet_err *err)
 {
@@ -127,9 +148,11 @@ static bool add_run(json_t *all, const char *folder, genet_err *err)
     json_t *settings = genet__save_settings(folder, err);
     if (!settings) return false;
     json_t *run = json_pack("{s:I, s:O?, s:O?}", "saved_step", (json_int_t)step, "max_steps",
-                            json_object_get(json_object_get(settings, "options"), "max_steps"), "task", json_object_get(settings, "task"));
+                            json_object_get(json_object_get(settings, "options"), "max_steps"), "task",
+                            json_object_get(settings, "task"));
     json_decref(settings);
-    return add(all, run) || genet__err_memory(err);
+    TRY(add(all, run) || genet__err_memory(err));
+    return step < 0 || add_scores(all, folder, step, err);
 }
 
 static json_t *describe_model(const model *m, bool weights)
@@ -137,7 +160,7 @@ static json_t *describe_model(const model *m, bool weights)
     return json_pack("{s:s, s:I, s:I, s:b, s:o}", "model", m->family->name, "parameters",
                      (json_int_t)genet__params_numel(m->params, PARAM_WEIGHT), "weights_bytes",
                      (json_int_t)genet__params_bytes(m->params, PARAM_WEIGHT | PARAM_BUFFER), "weights", weights, "config",
-                     genet__fields_to_json(m->family->config, m->config));
+                     genet__model_config_json(m, GENET_F32));
 }
 
 static json_t *describe_tokenizer(const tokenizer *t)
@@ -154,11 +177,12 @@ json_t *genet__api_describe(const genet_model *m, genet_err *err)
     return NULL;
 }
 
-char *genet_model_describe(const genet_model *m)
+char *genet_model_describe(const genet_model *m, genet_err *err)
 {
     str out = {0};
-    json_t *all = m ? genet__api_describe(m, NULL) : NULL;
+    json_t *all = genet__api_need(m, "model", err) ? genet__api_describe(m, err) : NULL;
     if (all) genet__json_print(all, 0, &out);
+    if (out.failed) genet__err_memory(err);
     json_decref(all);
     if (!out.failed) return out.at;
     genet__str_release(&out);

@@ -7,7 +7,7 @@
 #include "base/err.h"
 
 static const char train_verb[] = "train";
-static const char *const verb_name[] = { "generate", "evaluate", train_verb };
+static const char *const verb_name[] = { "generate", "eval", train_verb };
 
 bool genet__api_need(const void *argument, const char *name, genet_err *err)
 {
@@ -39,7 +39,8 @@ static bool open_verb(genet_options *o, const char *verb, genet_err *err)
         o->verb = API_EVALUATE;
         return genet__options_add(o->set, &genet__lm_score_fields, &o->score, err);
     }
-    return genet__err_set(err, GENET_ERR_USAGE, "there are no options of \"%.60s\"; there are: generate, evaluate, train WHAT", verb);
+    return genet__err_set(err, GENET_ERR_USAGE,
+                          "there are no options of \"%.60s\"; there are: generate, eval, train WHAT", verb);
 }
 
 genet_options *genet_options_new(const char *verb, genet_err *err)
@@ -75,7 +76,8 @@ static bool set_family(genet_options *o, const char *name, genet_err *err)
     if (!f || strcmp(f->task, t->name))
         return genet__err_set(err, GENET_ERR_USAGE, "task %s has no model \"%.60s\"", t->name, name);
     if (s->options.n_given)
-        return genet__err_set(err, GENET_ERR_USAGE, "the option model must be set before all others: it decides which there are");
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "the option model must be set before all others: it decides which there are");
     genet__setup_release(s);
     return genet__setup_init(s, t->name, f->name, err);
 }
@@ -84,21 +86,25 @@ bool genet_options_set(genet_options *o, const char *name, const char *value, ge
 {
     TRY(genet__api_need(o, "options", err));
     TRY(genet__api_need(name, "the option's name", err));
-    if (o->verb == API_TRAIN && !strcmp(name, "model")) return genet__api_need(value, "the value", err) && set_family(o, value, err);
+    if (o->verb == API_TRAIN && !strcmp(name, "model"))
+        return genet__api_need(value, "the value", err) && set_family(o, value, err);
     if (o->verb == API_TRAIN && !strcmp(name, "threads"))
         return genet__err_set(err, GENET_ERR_USAGE, "threads are the device's: give their number to genet_device_cpu");
     return genet__options_set(o->set, name, value, err);
+}
+
+void genet_options_listen(genet_options *o, genet_message_fn *say, void *user)
+{
+    if (!o) return;
+    o->say = say;
+    o->say_to = user;
 }
 
 /* --- reading ---------------------------------------------------------------------- */
 
 static void copy_value(const field *f, void *to, const void *from)
 {
-    static const size_t size[] = {
-        [FIELD_INT] = sizeof(int64_t), [FIELD_DOUBLE] = sizeof(double), [FIELD_BOOL] = sizeof(bool),
-        [FIELD_STRING] = sizeof(char *), [FIELD_CHOICE] = sizeof(char *), [FIELD_INT_LIST] = sizeof(int_list)
-    };
-    memcpy((char *)to + f->offset, (const char *)from + f->offset, size[f->type]);
+    memcpy((char *)to + f->offset, (const char *)from + f->offset, genet__field_bytes(f));
 }
 
 /* Strings stay in o's arena: o outlives the call that reads them. */

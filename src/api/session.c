@@ -12,6 +12,7 @@ struct genet_session {
     const genet_model *model;
     genet_workspace   *workspace;
     decoder           *writer, *completer;
+    bool               busy;            /* in genet_generate: its callback may not come back here */
 };
 
 genet_session *genet_session_new(const genet_model *m, genet_err *err)
@@ -45,6 +46,11 @@ static void drop(decoder **d)
     *d = NULL;
 }
 
+static bool is_idle(const genet_session *s, genet_err *err)
+{
+    return !s->busy || genet__err_set(err, GENET_ERR_USAGE, "this session is generating: a callback needs a session of its own");
+}
+
 /* The one there is, if it has that many rows. */
 static decoder *reader(genet_session *s, decoder **slot, int64_t rows, genet_err *err)
 {
@@ -53,21 +59,39 @@ static decoder *reader(genet_session *s, decoder **slot, int64_t rows, genet_err
     return *slot;
 }
 
+static bool was_given(const void *user, const char *name) { return genet__options_was_given(user, name); }
+
+/* The defaults, what was given here, and for the rest the folder's file. */
+static bool settle(const genet_model *m, const genet_options *o, generation_options *how, arena *a, genet_err *err)
+{
+    TRY(genet__fields_defaults(&genet__generation_fields, how, a, err) && genet__api_overlay(o, API_GENERATE, how, err));
+    TRY(genet__generation_settle(how, &m->generation, o ? was_given : NULL, o ? o->set : NULL, a, err));
+    return genet__generation_check(how, err);
+}
+
+static bool write_text(genet_session *s, const char *prompt, const generation_options *how, genet_piece_fn *piece, void *user,
+                       genet_err *err)
+{
+    decoder *d = reader(s, &s->writer, genet__generation_rows(how), err);
+    if (!d) return false;
+    s->busy = true;
+    bool ok = genet__generate(d, s->model->tokenizer, s->model->model, prompt, how, piece, user, err);
+    s->busy = false;
+    if (!ok) drop(&s->writer);
+    return ok;
+}
+
 bool genet_generate(genet_session *s, const char *prompt, const genet_options *o, genet_piece_fn *piece, void *user,
                     genet_err *err)
 {
     TRY(genet__api_need(s, "session", err) && genet__api_need(prompt, "prompt", err));
     TRY(genet__api_need((const void *)piece, "piece, the function for each piece of text,", err));
-    const genet_model *m = s->model;
-    TRY(genet__api_has_text(m, err));
-    generation_options how = m->generation;
-    TRY(genet__api_overlay(o, API_GENERATE, &how, err));
-    TRY(genet__generation_check(&how, err));
-    decoder *d = reader(s, &s->writer, genet__generation_rows(&how), err);
-    if (!d) return false;
-    if (genet__generate(d, m->tokenizer, m->model, prompt, &how, piece, user, err)) return true;
-    drop(&s->writer);
-    return false;
+    TRY(is_idle(s, err) && genet__api_has_text(s->model, err));
+    generation_options how = {0};
+    arena a = {0};
+    bool ok = settle(s->model, o, &how, &a, err) && write_text(s, prompt, &how, piece, user, err);
+    genet__arena_release(&a);
+    return ok;
 }
 
 bool genet_complete(genet_session *s, const char *text, genet_completion *out, int *n, genet_err *err)
@@ -75,7 +99,7 @@ bool genet_complete(genet_session *s, const char *text, genet_completion *out, i
     TRY(genet__api_need(s, "session", err) && genet__api_need(text, "text", err));
     TRY(genet__api_need(out, "out", err) && genet__api_need(n, "n", err));
     if (*n < 1) return genet__err_set(err, GENET_ERR_USAGE, "*n is %d: ask for one completion at least", *n);
-    TRY(genet__api_has_text(s->model, err));
+    TRY(is_idle(s, err) && genet__api_has_text(s->model, err));
     decoder *d = reader(s, &s->completer, COMPLETE_ROWS, err);
     if (!d) return false;
     if (genet__complete(d, s->model->tokenizer, s->model->model, text, out, n, err)) return true;
@@ -85,15 +109,18 @@ bool genet_complete(genet_session *s, const char *text, genet_completion *out, i
 
 /* --- scoring ---------------------------------------------------------------------------- */
 
-bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const genet_options *o, genet_score *out, genet_err *err)
+bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const genet_options *o, genet_score *out,
+                    genet_err *err)
 {
     lm_score_options how;
     arena a = {0};
     TRY(genet__api_need(s, "session", err) && genet__api_need(out, "out", err));
     TRY(!n_bytes || genet__api_need(text, "text", err));
-    TRY(genet__api_has_text(s->model, err));
-    bool ok = genet__fields_defaults(&genet__lm_score_fields, &how, &a, err) && genet__api_overlay(o, API_EVALUATE, &how, err);
-    ok = ok && genet__lm_score_text(s->model->model, s->model->tokenizer, s->workspace, n_bytes ? text : "", n_bytes, &how, out, err);
+    TRY(is_idle(s, err) && genet__api_has_text(s->model, err));
+    bool ok = genet__fields_defaults(&genet__lm_score_fields, &how, &a, err) &&
+        genet__api_overlay(o, API_EVALUATE, &how, err);
+    ok = ok && genet__lm_score_text(s->model->model, s->model->tokenizer, s->workspace, n_bytes ? text : "", n_bytes,
+                                    &how, out, err);
     genet__arena_release(&a);
     return ok;
 }

@@ -24,6 +24,13 @@ static void hear(void *user, const train_event *e)
     if (!l->step(l->user, &now)) l->stop = 1;
 }
 
+/* The library's log, as the caller's function hears it. */
+static void say(void *user, log_level level, const char *text)
+{
+    const genet_options *o = user;
+    if (level != LOG_DEBUG) o->say(o->say_to, level == LOG_WARN, text);
+}
+
 /* What was given in o, by its text. */
 static bool copy_given(const options *from, options *to, genet_err *err)
 {
@@ -46,11 +53,13 @@ static bool copy_given(const options *from, options *to, genet_err *err)
 static bool run(setup *s, const genet_options *o, genet_device *d, listener *l, genet_err *err)
 {
     train_event last;
+    log_sink log = { say, (void *)o };
     TRY(genet__setup_init(s, o->setup.task->name, o->setup.family->name, err));
     TRY(copy_given(&o->setup.options, &s->options, err));
     s->stop = &l->stop;
     s->watch = hear;
     s->watcher = l;
+    if (o->say) s->log = &log;
     TRY(genet__setup_settle(s, err));
     TRY(genet__setup_check(s, err));
     s->device = d;

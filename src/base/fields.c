@@ -4,7 +4,6 @@
 #include "base/fields.h"
 #include <math.h>
 #include <string.h>
-#include "base/alloc.h"
 #include "base/err.h"
 
 static char plain(char c)
@@ -181,15 +180,20 @@ static bool set_text(const field *f, void *object, const char *text, arena *a, g
     }
 }
 
-bool genet__fields_defaults(const fields *f, void *object, arena *a, genet_err *err)
+size_t genet__field_bytes(const field *f)
 {
     static const size_t size[] = {
         [FIELD_INT] = sizeof(int64_t), [FIELD_DOUBLE] = sizeof(double), [FIELD_BOOL] = sizeof(bool),
         [FIELD_STRING] = sizeof(char *), [FIELD_CHOICE] = sizeof(char *), [FIELD_INT_LIST] = sizeof(int_list)
     };
+    return size[f->type];
+}
+
+bool genet__fields_defaults(const fields *f, void *object, arena *a, genet_err *err)
+{
     for (int i = 0; i < f->n; i++) {
         const field *one = &f->at[i];
-        memset((char *)object + one->offset, 0, size[one->type]);
+        memset((char *)object + one->offset, 0, genet__field_bytes(one));
         if (one->preset) TRY(set_text(one, object, one->preset, a, err));
     }
     return true;

@@ -38,6 +38,8 @@ typedef struct field {
 
 typedef struct fields { const char *title; const field *at; int n; } fields;
 
+/* Of its value in the struct. */
+size_t genet__field_bytes(const field *f);
 /* object: the struct that offsets point into.  Strings go to a. */
 bool genet__fields_defaults(const fields *f, void *object, arena *a, genet_err *err);
 const field *genet__fields_find(const fields *f, const char *name);     /* dashes and underscores are one */

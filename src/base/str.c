@@ -72,6 +72,12 @@ const char *genet__str(const str *s)
     return s->at ? s->at : "";
 }
 
+bool genet__ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && !strcmp(s + n - m, end);
+}
+
 char *genet__path_join(const char *a, const char *b)
 {
     size_t na = strlen(a), nb = strlen(b);
@@ -204,3 +210,45 @@ int genet__utf8_encode(uint32_t c, char out[4])
     out[0] = (char)((0xf00 >> length) | c);
     return length;
 }
+
+size_t genet__utf8_before(const char *s, size_t i, uint32_t *code_point)
+{
+    for (size_t k = 1; k <= 4 && k <= i; k++)
+        if (genet__utf8_decode(s + i - k, k, code_point) == (int)k) return k;
+    return 0;
+}
+
+/* The Unicode Standard, table 3-7. */
+size_t genet__utf8_length(const char *s, size_t n, bool *whole, bool *open)
+{
+    unsigned char c = (unsigned char)s[0];
+    size_t need = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+    unsigned char low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80, high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+    *whole = *open = false;
+    if (!need) return 1;
+    for (size_t i = 1; i < need; i++, low = 0x80, high = 0xbf) {
+        if (i == n) *open = true;
+        if (i == n || (unsigned char)s[i] < low || (unsigned char)s[i] > high) return i;
+    }
+    *whole = true;
+    return need;
+}
+
+/* all: what more bytes could complete is taken too. */
+static size_t add_characters(str *out, const char *s, size_t n, bool all)
+{
+    size_t at = 0;
+    while (at < n) {
+        bool whole, open;
+        size_t length = genet__utf8_length(s + at, n - at, &whole, &open);
+        if (open && !all) break;
+        if (whole) genet__str_add_n(out, s + at, length);
+        else genet__str_add(out, "\xef\xbf\xbd");
+        at += length;
+    }
+    return at;
+}
+
+void genet__utf8_add(str *out, const char *bytes, size_t n) { add_characters(out, bytes, n, true); }
+
+size_t genet__utf8_add_whole(str *out, const char *bytes, size_t n) { return add_characters(out, bytes, n, false); }

@@ -3,11 +3,16 @@
 #include "format/hf.h"
 #include <errno.h>
 #include <sys/stat.h>
-#include "base/alloc.h"
 #include "base/err.h"
-#include "base/str.h"
 
 enum { CONFIG_MAX = 16 << 20 };
+
+const char *const genet__hf_beside[] = {
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "source.spm", "target.spm", "chat_template.jinja", "preprocessor_config.json",
+    "README.md", "LICENSE", "LICENSE.txt", "table.json", NULL
+};
 
 /* FOLDER/name, in the arena. */
 static const char *path_in(hf_folder *f, const char *name)
@@ -56,10 +61,12 @@ static bool check_folder(const char *path, genet_err *err)
 {
     struct stat st;
     if (stat(path, &st) != 0)
-        return errno == ENOENT && !genet__file_exists(path) ? genet__err_set(err, GENET_ERR_IO, "there is no folder %s", path)
+        return errno == ENOENT && !genet__file_exists(path)
+               ? genet__err_set(err, GENET_ERR_IO, "there is no folder %s", path)
                                                             : genet__err_errno(err, "open the folder", path);
     if (S_ISDIR(st.st_mode)) return true;
-    return genet__err_set(err, GENET_ERR_IO, "%s is a file; a model is a folder with config.json and model.safetensors", path);
+    return genet__err_set(err, GENET_ERR_IO,
+                          "%s is a file; a model is a folder with config.json and model.safetensors", path);
 }
 
 bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err *err)

@@ -13,6 +13,9 @@ typedef struct hf_folder {
     arena       arena;
 } hf_folder;
 
+/* Files that may stand beside weights: whatever genet, transformers or people look for there; ended by NULL. */
+extern const char *const genet__hf_beside[];
+
 /* with_weights false: config.json only. */
 bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err *err);
 void genet__hf_close(hf_folder *f);             /* also after a failed open */

@@ -7,7 +7,6 @@
  * is not compared: transformers' own has counted tied tensors now once, now
  * twice. */
 #include "format/shards.h"
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
@@ -119,7 +118,8 @@ static bool open_index(shards *s, const char *folder, genet_err *err)
     size_t n = json_object_size(weight_map);
     const char **name = n ? genet__alloc_array(n, sizeof *name) : NULL;
     bool ok;
-    if (!n) ok = genet__err_set(err, GENET_ERR_FORMAT, "%s: \"weight_map\" is no object of tensors and their files", s->path);
+    if (!n)
+        ok = genet__err_set(err, GENET_ERR_FORMAT, "%s: \"weight_map\" is no object of tensors and their files", s->path);
     else ok = name ? open_files(s, folder, weight_map, name, err) : genet__err_memory(err);
     genet__free(name);
     json_decref(all);
@@ -127,10 +127,22 @@ static bool open_index(shards *s, const char *folder, genet_err *err)
 }
 
 /* As in transformers, the one file comes first where both are. */
+/* The other ways to store weights are known by their names, so that the words can say how to get these. */
+static bool no_weights(const char *folder, genet_err *err)
+{
+    const char *hint = "";
+    if (genet__file_exists_in(folder, "pytorch_model.bin"))
+        hint = "; pytorch_model.bin is a Python pickle, which is never read: save with safe_serialization=True";
+    else if (genet__file_exists_in(folder, "training"))
+        hint = "; the training in it has not saved a model yet";
+    return genet__err_set(err, GENET_ERR_IO, "%s holds no %s%s", folder, WEIGHTS_FILE, hint);
+}
+
 bool genet__shards_open(shards *s, const char *folder, genet_err *err)
 {
-    bool sharded = !genet__file_exists_in(folder, WEIGHTS_FILE) && genet__file_exists_in(folder, WEIGHTS_INDEX);
     *s = (shards){ 0 };
+    if (!genet__shards_exist(folder)) return no_weights(folder, err);
+    bool sharded = !genet__file_exists_in(folder, WEIGHTS_FILE) && genet__file_exists_in(folder, WEIGHTS_INDEX);
     char *path = genet__path_join(folder, sharded ? WEIGHTS_INDEX : WEIGHTS_FILE);
     bool ok = path || genet__err_memory(err);
     if (ok && sharded) {

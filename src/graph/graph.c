@@ -322,19 +322,6 @@ void genet__expand(tensor *y, tensor **out)
     y->op->expand(y, out);
 }
 
-char *genet__graph_print(const graph *g)
-{
-    str s = {0};
-    for (int i = 0; i < g->n; i++) {
-        const tensor *t = g->node[i];
-        genet__str_printf(&s, "%4d %-14s %s %s", i, t->op->name, genet_dtype_name(t->dtype), SHAPE_TEXT(t));
-        if (t->side) genet__str_printf(&s, " side %d of %d", t->side, t->main->id);
-        for (int k = 0; k < t->n_in; k++) genet__str_printf(&s, " %d", t->in[k] ? t->in[k]->id : -1);
-        genet__str_printf(&s, " %s\n", t->name);
-    }
-    return s.at;
-}
-
 /* --- types -------------------------------------------------------------------- */
 
 static const struct { const char *name; size_t size; } type_table[GENET_DTYPE_COUNT] = {

@@ -218,8 +218,6 @@ tensor *genet__join_pads(tensor *a, tensor *b);
 static inline int genet__axis_of(const tensor *x, int axis) { return axis < 0 ? axis + x->shape.rank : axis; }
 /* Definition of y in simpler ops, at the end of y's graph. */
 void    genet__expand(tensor *y, tensor **out);
-/* Readable list of the graph's tensors, for tests and debugging (heap). */
-char   *genet__graph_print(const graph *g);
 
 /* Moving is no arithmetic. */
 static inline double genet__flops_none(const tensor *y) { (void)y; return 0; }

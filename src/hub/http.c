@@ -1,10 +1,13 @@
 /* http.c - one request, hop by hop.  libcurl does the talking; what is done
  * with its answers, where it goes next, and who gets the token, is decided here. */
 #include "hub/http.h"
+#include <arpa/inet.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include "base/alloc.h"
 #include "base/err.h"
 
@@ -30,7 +33,7 @@ typedef struct http_hop {
     const http_request *r;
     http_answer *a;
     char      location[URL_BYTES];
-    bool      body_failed, stopped, too_long;
+    bool      body_failed, stopped;
     size_t    n_words;
     genet_err err;
 } http_hop;
@@ -52,6 +55,8 @@ void genet__http_free(http *h)
     genet__free(h);
 }
 
+static const http_answer no_answer = { .length = -1, .range_from = -1, .range_total = -1, .retry_after_s = -1 };
+
 /* --- answers ---------------------------------------------------------------------------- */
 
 static bool header_is(const char *line, const char *name, const char **value)
@@ -71,6 +76,16 @@ static void read_range(http_answer *a, const char *value)
     if (n == 3 && total > 0) a->range_total = total;
 }
 
+/* Whole seconds, or a date ("Wed, 21 Oct 2026 07:28:00 GMT"); -1: neither. */
+static double read_wait(const char *value)
+{
+    int64_t seconds;
+    if (genet__parse_int(value, &seconds)) return seconds >= 0 ? (double)seconds : -1;
+    bool letter = (*value >= 'A' && *value <= 'Z') || (*value >= 'a' && *value <= 'z');
+    time_t date = letter ? curl_getdate(value, NULL) : -1;
+    return date < 0 ? -1 : fmax(0, difftime(date, time(NULL)));
+}
+
 /* Lines come one by one, not terminated; a status line begins anew (after "100 Continue"). */
 static size_t on_header(char *bytes, size_t size, size_t n, void *user)
 {
@@ -80,17 +95,17 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *user)
     size_t length = size * n;
     if (length >= sizeof line) return length;
     memcpy(line, bytes, length);
-    while (length && (line[length - 1] == '\r' || line[length - 1] == '\n')) length--;
+    while (length && strchr(" \t\r\n", line[length - 1])) length--;
     line[length] = 0;
     if (!strncmp(line, "HTTP/", 5)) {
-        *hop->a = (http_answer){ .length = -1, .range_from = -1, .range_total = -1, .retry_after_s = -1 };
+        *hop->a = no_answer;
         const char *space = strchr(line, ' ');
         hop->a->status = space ? (int)strtol(space, NULL, 10) : 0;
         hop->location[0] = 0;
     } else if (header_is(line, "location", &value)) snprintf(hop->location, sizeof hop->location, "%s", value);
     else if (header_is(line, "content-length", &value)) hop->a->length = strtoll(value, NULL, 10);
     else if (header_is(line, "content-range", &value)) read_range(hop->a, value);
-    else if (header_is(line, "retry-after", &value)) hop->a->retry_after_s = strtod(value, NULL);
+    else if (header_is(line, "retry-after", &value)) hop->a->retry_after_s = read_wait(value);
     return size * n;
 }
 
@@ -143,8 +158,27 @@ static void set_options(CURL *c, http_hop *hop, const char *url)
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, hop);
 }
 
-/* The credentials are a header of this one request. */
-static bool perform(http *h, http_hop *hop, const char *url, bool with_token, genet_err *err)
+/* Did the network fail, rather than a rule, a certificate or this machine? */
+static bool network_failed(CURLcode code)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM: return true;
+    default: return false;
+    }
+}
+
+/* The credentials are a header of this one request; over plain http, which stays on this machine, no proxy gets it. */
+static bool perform(http *h, http_hop *hop, const char *url, bool with_token, bool plain, genet_err *err)
 {
     char range[80], why[CURL_ERROR_SIZE] = "";
     str bearer = {0};
@@ -161,6 +195,7 @@ static bool perform(http *h, http_hop *hop, const char *url, bool with_token, ge
             return genet__err_memory(err);
         }
         curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
+        if (plain) curl_easy_setopt(h->curl, CURLOPT_NOPROXY, "*");
     }
     CURLcode code = curl_easy_perform(h->curl);
     curl_slist_free_all(headers);
@@ -170,25 +205,38 @@ static bool perform(http *h, http_hop *hop, const char *url, bool with_token, ge
         if (err) *err = hop->err;
         return false;
     }
+    hop->a->again = network_failed(code);
     return code == CURLE_OK || genet__err_set(err, GENET_ERR_IO, "%.300s: %s", url, *why ? why : curl_easy_strerror(code));
 }
 
 /* --- from hop to hop ---------------------------------------------------------------------------- */
 
-/* Scheme, host and port of a URL, in full. */
-static bool origin_of(const char *url, char out[600])
+/* Where a URL leads: "https", "hub.example", "https://hub.example:443". */
+typedef struct origin { char scheme[16], host[300], all[340]; } origin;
+
+static bool get_part(CURLU *u, CURLUPart part, char *out, size_t size_bytes)
 {
-    CURLU *u = curl_url();
-    char *scheme = NULL, *host = NULL, *port = NULL;
-    bool ok = u && !curl_url_set(u, CURLUPART_URL, url, 0) && !curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
-              !curl_url_get(u, CURLUPART_HOST, &host, 0) && !curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
-    if (ok) snprintf(out, 600, "%s://%s:%s", scheme, host, port);
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(u);
+    char *text = NULL;
+    bool ok = !curl_url_get(u, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0) && strlen(text) < size_bytes;
+    if (ok) memcpy(out, text, strlen(text) + 1);
+    curl_free(text);
     return ok;
 }
+
+static bool origin_of(const char *url, origin *o)
+{
+    char port[12];
+    CURLU *u = curl_url();
+    bool ok = u && !curl_url_set(u, CURLUPART_URL, url, 0) &&
+              get_part(u, CURLUPART_SCHEME, o->scheme, sizeof o->scheme) &&
+              get_part(u, CURLUPART_HOST, o->host, sizeof o->host) && get_part(u, CURLUPART_PORT, port, sizeof port);
+    curl_url_cleanup(u);
+    if (ok) snprintf(o->all, sizeof o->all, "%s://%s:%s", o->scheme, o->host, port);
+    return ok;
+}
+
+static bool is_https(const origin *o) { return !strcmp(o->scheme, "https"); }
+static bool is_web(const origin *o) { return is_https(o) || !strcmp(o->scheme, "http"); }
 
 /* Where location leads from url. */
 static bool resolve(char url[URL_BYTES], const char *location)
@@ -203,37 +251,72 @@ static bool resolve(char url[URL_BYTES], const char *location)
     return ok;
 }
 
-static bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
-
-/* What nobody may read on the way is not sent there: plain http only to this machine. */
-static bool may_send_token(const char *origin)
+static bool is_redirect(int status)
 {
-    return !strncmp(origin, "https:", 6) || !strncmp(origin, "http://127.", 11) || !strncmp(origin, "http://localhost:", 17) ||
-           !strncmp(origin, "http://[::1]:", 13);
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* An address and not only a name that looks like one: 127.example is anybody's. */
+static bool is_this_machine(const char *host)
+{
+    struct in_addr address;
+    if (!strcmp(host, "localhost") || !strcmp(host, "[::1]")) return true;
+    return inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
+}
+
+bool genet__http_keeps_secrets(const char *url)
+{
+    origin o;
+    return origin_of(url, &o) && (is_https(&o) || (is_web(&o) && is_this_machine(o.host)));
+}
+
+const char *genet__http_refused(const char *from, const char *to)
+{
+    origin was, next;
+    if (!origin_of(from, &was) || !origin_of(to, &next) || !is_web(&next)) return "no web address";
+    return is_https(&was) && !is_https(&next) ? "no longer https" : NULL;
+}
+
+/* url becomes the one that location leads to. */
+static bool next_hop(const http_request *r, char url[URL_BYTES], const char *location, genet_err *err)
+{
+    char from[URL_BYTES];
+    memcpy(from, url, URL_BYTES);
+    const char *why = resolve(url, location) ? genet__http_refused(from, url) : "no web address";
+    return !why || genet__err_set(err, GENET_ERR_IO, "%.200s leads to \"%.200s\", which is %s: refused", r->url, location, why);
+}
+
+/* Is this a request that is made at all? */
+static bool check_request(const http_request *r, char url[URL_BYTES], origin *first, genet_err *err)
+{
+    memset(url, 0, URL_BYTES);
+    if (snprintf(url, URL_BYTES, "%s", r->url) >= URL_BYTES || !origin_of(url, first))
+        return genet__err_set(err, GENET_ERR_USAGE, "\"%.300s\" is no address", r->url);
+    if (!is_web(first))
+        return genet__err_set(err, GENET_ERR_USAGE, "%.300s: only http and https are fetched", r->url);
+    if (r->token && !genet__http_keeps_secrets(url))
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "a token is not sent to %s, where it could be read on the way: use https", first->all);
+    return true;
 }
 
 bool genet__http_get(http *h, const http_request *r, http_answer *a, genet_err *err)
 {
-    char url[URL_BYTES], first[600], here[600];
-    if (snprintf(url, sizeof url, "%s", r->url) >= URL_BYTES || !origin_of(url, first))
-        return genet__err_set(err, GENET_ERR_USAGE, "\"%.300s\" is no address", r->url);
-    if (strncmp(first, "http:", 5) && strncmp(first, "https:", 6))
-        return genet__err_set(err, GENET_ERR_USAGE, "%.300s: only http and https are fetched", r->url);
-    if (r->token && !may_send_token(first))
-        return genet__err_set(err, GENET_ERR_USAGE, "a token is not sent to %s, where it could be read on the way: use https", first);
+    char url[URL_BYTES];
+    origin first, here;
+    *a = no_answer;
+    TRY(check_request(r, url, &first, err));
     http_hop *hop = genet__alloc(sizeof *hop);
     if (!hop) return genet__err_memory(err);
     bool ok = true;
     for (int n = 0; ok; n++) {
         *hop = (http_hop){ .r = r, .a = a };
-        *a = (http_answer){ .length = -1, .range_from = -1, .range_total = -1, .retry_after_s = -1 };
-        ok = origin_of(url, here) && perform(h, hop, url, r->token && !strcmp(here, first), err);
+        *a = no_answer;
+        ok = origin_of(url, &here) || genet__err_memory(err);       /* it was one before */
+        ok = ok && perform(h, hop, url, r->token && !strcmp(here.all, first.all), !is_https(&here), err);
         if (!ok || !is_redirect(a->status) || !hop->location[0]) break;
         if (n == MAX_HOPS) ok = genet__err_set(err, GENET_ERR_IO, "%.300s: more than %d redirections", r->url, MAX_HOPS);
-        else if (!resolve(url, hop->location) || !origin_of(url, here) || (strncmp(here, "http:", 5) && strncmp(here, "https:", 6)))
-            ok = genet__err_set(err, GENET_ERR_IO, "%.200s leads to \"%.200s\", which is no web address", r->url, hop->location);
-        else if (!strncmp(first, "https:", 6) && !strncmp(here, "http:", 5))
-            ok = genet__err_set(err, GENET_ERR_IO, "%.200s leads from https to %.200s, which is refused", r->url, url);
+        else ok = next_hop(r, url, hop->location, err);
     }
     genet__free(hop);
     return ok;
@@ -243,13 +326,15 @@ bool genet__http_get(http *h, const http_request *r, http_answer *a, genet_err *
 
 http *genet__http_new(genet_err *err)
 {
-    genet__err_set(err, GENET_ERR_USAGE, "this genet was built without libcurl (package libcurl4-openssl-dev): it cannot fetch");
+    genet__err_set(err, GENET_ERR_USAGE,
+                   "this genet was built without libcurl (package libcurl4-openssl-dev): it cannot fetch");
     return NULL;
 }
 void genet__http_free(http *h) { (void)h; }
 bool genet__http_get(http *h, const http_request *r, http_answer *a, genet_err *err)
 {
-    (void)h, (void)r, (void)a;
+    (void)h, (void)r;
+    *a = (http_answer){0};
     return genet__err_set(err, GENET_ERR_USAGE, "this genet was built without libcurl");
 }
 #endif

@@ -25,6 +25,7 @@ struct http_answer {
     int64_t length;             /* of the body to come, -1: not said */
     int64_t range_from, range_total;        /* 206: of Content-Range; -1: not said */
     double  retry_after_s;      /* -1: not said */
+    bool    again;              /* there is none, because the network failed: another attempt may do better */
     char    words[300];         /* the beginning of an error's body */
 };
 
@@ -34,7 +35,10 @@ void  genet__http_free(http *h);
 /* True when there is an answer, whatever its status.  False: no connection, a body that was refused, a
  * stop (GENET_ERR_STOPPED). */
 bool  genet__http_get(http *h, const http_request *r, http_answer *a, genet_err *err);
+/* Why nothing is fetched from the URL `to` after a redirection by `from`, in words; NULL: it may be. */
+const char *genet__http_refused(const char *from, const char *to);
+/* May a token be sent there: nobody can read it on the way, over https or on this machine. */
+bool  genet__http_keeps_secrets(const char *url);
 /* text with what a URL's path may not hold as it is spelled %XX; slashes stay when keep_slashes; appended to out. */
-
 void  genet__http_escape(str *out, const char *text, bool keep_slashes);
 #endif

@@ -15,20 +15,22 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "format/hf.h"
 #include "format/sha256.h"
 #include "hub/http.h"
 
+#define SIZE_MOST ((int64_t)1 << 53)     /* bytes: up to here doubles count exactly, and sums of two fit */
 enum { LIST_MAX = 64 << 20, PATH_BYTES = 4096, ATTEMPTS = 5, NAME_MAX_BYTES = 200, COPY_BYTES = 1 << 20 };
 static const char parts[] = ".genet-get";
 
-typedef struct hub_file { const char *name; int64_t size; char sha256[HASH_HEX]; bool done; } hub_file;
+typedef struct hub_file { const char *name; int64_t size; char sha256[HASH_HEX]; } hub_file;
 
 typedef struct hub {
     const hub_request *r;
     http       *http;
     arena       arena;
     const char *repo, *revision;        /* "ORG/NAME", "main" */
-    const char *commit;
+    const char *commit, *source;        /* "ORG/NAME@COMMIT" */
     hub_file   *file;
     int         n_file;
     hub_progress at;
@@ -57,7 +59,8 @@ static bool read_names(hub *h, genet_err *err)
     h->repo = repo;
     h->revision = at && at[1] ? at + 1 : "main";
     if (!name_is_plain(repo, 1))
-        return genet__err_set(err, GENET_ERR_USAGE, "\"%.100s\" is no model: say ORG/NAME, perhaps with @REVISION", h->r->repo);
+        return genet__err_set(err, GENET_ERR_USAGE, "\"%.100s\" is no model: say ORG/NAME, perhaps with @REVISION",
+                              h->r->repo);
     if (strlen(h->revision) > NAME_MAX_BYTES || strpbrk(h->revision, " \t\r\n?#"))
         return genet__err_set(err, GENET_ERR_USAGE, "\"%.100s\" is no revision: a branch, a tag or a commit", h->revision);
     for (const char *c = h->r->token; c && *c; c++)
@@ -67,7 +70,8 @@ static bool read_names(hub *h, genet_err *err)
 }
 
 /* ENDPOINT + middle + ..., escaped. */
-static bool url_for(const hub *h, str *url, const char *before, const char *after, const char *revision, const char *file, genet_err *err)
+static bool url_for(const hub *h, str *url, const char *before, const char *after, const char *revision,
+                    const char *file, genet_err *err)
 {
     size_t n = strlen(h->r->endpoint);
     while (n && h->r->endpoint[n - 1] == '/') n--;
@@ -111,14 +115,17 @@ static bool refused(const hub *h, const http_answer *a, const char *what, genet_
     const char *token = h->r->token ? "the token is not accepted, or gives no access to it"
                                     : "it needs a token: --token, or HF_TOKEN in the environment";
     if (a->status == 401 || a->status == 403)
-        return genet__err_set(err, GENET_ERR_IO, "%s of %s: %d: %s%s%.200s", what, h->repo, a->status, token, *a->words ? ": " : "", a->words);
+        return genet__err_set(err, GENET_ERR_IO, "%s of %s: %d: %s%s%.200s", what, h->repo, a->status, token,
+                              *a->words ? ": " : "", a->words);
     if (a->status == 404)
         return genet__err_set(err, GENET_ERR_IO, "%s of %s@%s: 404: the hub does not have it%s", what, h->repo, h->revision,
                               h->r->token ? "" : ", or shows it to holders of a token only");
     if (a->status == 429)
-        return genet__err_set(err, GENET_ERR_IO, "%s of %s: 429: the hub asks for patience, longer than is waited for: try again later",
+        return genet__err_set(err, GENET_ERR_IO,
+                              "%s of %s: 429: the hub asks for patience, longer than is waited for: try again later",
                               what, h->repo);
-    return genet__err_set(err, GENET_ERR_IO, "%s of %s: the hub answered %d%s%.200s", what, h->repo, a->status, *a->words ? ": " : "", a->words);
+    return genet__err_set(err, GENET_ERR_IO, "%s of %s: the hub answered %d%s%.200s", what, h->repo, a->status,
+                          *a->words ? ": " : "", a->words);
 }
 
 static bool worth_another(int status) { return status == 429 || status == 408 || status >= 500; }
@@ -126,7 +133,7 @@ static bool worth_another(int status) { return status == 429 || status == 408 ||
 /* How long before attempt number n + 1; false: longer than anybody waits. */
 static bool pause_for(const hub *h, const http_answer *a, int n, double *seconds)
 {
-    double most = h->r->wait_s > 0 ? h->r->wait_s : 60;
+    double most = h->r->wait_s;
     *seconds = fmin(most, 0.5 * (double)(1 << n));
     if (a && a->retry_after_s >= 0) *seconds = a->retry_after_s;
     return *seconds <= most;
@@ -139,7 +146,8 @@ static bool take_list(void *user, const http_answer *a, const void *bytes, size_
     (void)a;
     str *s = ((void **)user)[1];
     genet__str_add_n(s, bytes, n);
-    if (s->n > LIST_MAX) return genet__err_set(err, GENET_ERR_FORMAT, "the hub's list of files is longer than %d MB", LIST_MAX >> 20);
+    if (s->n > LIST_MAX)
+        return genet__err_set(err, GENET_ERR_FORMAT, "the hub's list of files is longer than %d MB", LIST_MAX >> 20);
     return !s->failed || genet__err_memory(err);
 }
 static bool list_goes_on(void *user) { return go_on(((void **)user)[0]); }
@@ -155,11 +163,13 @@ static bool fetch_list(hub *h, str *list, genet_err *err)
     for (int n = 0; ok; n++) {
         double pause;
         genet__str_clear(list);
-        http_request r = { .url = genet__str(&url), .token = h->r->token, .body = take_list, .user = both, .go_on = list_goes_on };
+        http_request r = { .url = genet__str(&url), .token = h->r->token, .body = take_list, .user = both,
+                           .go_on = list_goes_on };
         bool answered = genet__http_get(h->http, &r, &a, err);
         if (answered && a.status == 200) break;
-        if (!answered && err->code != GENET_ERR_IO) ok = false;
-        else if (n + 1 == ATTEMPTS || (answered && !worth_another(a.status)) || !pause_for(h, answered ? &a : NULL, n, &pause))
+        if (!answered && !a.again) ok = false;
+        else if (n + 1 == ATTEMPTS || (answered && !worth_another(a.status)) ||
+                 !pause_for(h, answered ? &a : NULL, n, &pause))
             ok = answered && refused(h, &a, "the list of files", err);
         else ok = wait_s(h, pause, err);
     }
@@ -167,20 +177,11 @@ static bool fetch_list(hub *h, str *list, genet_err *err)
     return ok;
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 /* Beside weights. */
 static bool is_small_part(const char *name)
 {
-    static const char *const names[] = { "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-        "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
-        "sentencepiece.bpe.model", "source.spm", "target.spm", "preprocessor_config.json", "README.md", "LICENSE", "LICENSE.txt", "table.json" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(names[i], name)) return true;
+    for (const char *const *known = genet__hf_beside; *known; known++)
+        if (!strcmp(*known, name)) return true;
     return false;
 }
 
@@ -191,12 +192,15 @@ static bool is_shard(const char *name)
     return sscanf(name, "model-%5d-of-%5d.safetensors%n", &i, &n, &length) == 2 && length && !name[length];
 }
 
+static bool is_of_weights(const char *name)
+{
+    return !strcmp(name, WEIGHTS_FILE) || !strcmp(name, WEIGHTS_INDEX) || is_shard(name);
+}
+
 /* One file or its shards; where both are there, the one. */
 static bool wanted(const char *name, bool has_single)
 {
-    if (is_small_part(name)) return true;
-    if (!strcmp(name, "model.safetensors")) return true;
-    return !has_single && (!strcmp(name, "model.safetensors.index.json") || is_shard(name));
+    return is_small_part(name) || !strcmp(name, WEIGHTS_FILE) || (!has_single && is_of_weights(name));
 }
 
 /* Size and SHA-256 where the hub tells them; "lfs" has those of the content. */
@@ -204,10 +208,16 @@ static bool add_file(hub *h, const char *name, const json_t *entry, genet_err *e
 {
     const json_t *lfs = json_object_get(entry, "lfs"), *size = json_object_get(lfs ? lfs : entry, "size");
     const char *hash = json_string_value(json_object_get(lfs, "sha256"));
+    bool said = size && !json_is_null(size);
+    double bytes = json_number_value(size);         /* beyond 64 bits integers are read as reals */
     hub_file *f = &h->file[h->n_file++];
-    *f = (hub_file){ .name = genet__arena_strdup(&h->arena, name), .size = json_is_integer(size) ? json_integer_value(size) : -1 };
+    if (said && (!json_is_number(size) || !(bytes >= 0 && bytes < (double)SIZE_MOST) || bytes != floor(bytes)))
+        return genet__err_set(err, GENET_ERR_FORMAT, "the hub's list of files: the size of %s is none", name);
+    *f = (hub_file){ .name = genet__arena_strdup(&h->arena, name), .size = said ? (int64_t)bytes : -1 };
     if (!f->name) return genet__err_memory(err);
-    if (f->size < -1) return genet__err_set(err, GENET_ERR_FORMAT, "the hub's list of files: the size of %s is negative", name);
+    if (said && f->size > SIZE_MOST - h->at.all_bytes)
+        return genet__err_set(err, GENET_ERR_FORMAT, "the hub's list of files: their sizes add up to more than there is");
+    h->at.all_bytes += said ? f->size : 0;
     if (hash && (strlen(hash) != HASH_HEX - 1 || strspn(hash, "0123456789abcdef") != HASH_HEX - 1))
         return genet__err_set(err, GENET_ERR_FORMAT, "the hub's list of files: \"sha256\" of %s is none", name);
     if (hash) memcpy(f->sha256, hash, HASH_HEX);
@@ -222,10 +232,10 @@ static bool no_weights(const hub *h, const json_t *list, genet_err *err)
     const json_t *entry;
     json_array_foreach(list, i, entry) {
         const char *name = json_string_value(json_object_get(entry, "rfilename"));
-        if (name && ends_with(name, ".gguf")) hint = "; it has .gguf files, which are not fetched";
-        if (name && ends_with(name, ".bin")) hint = "; it has Python pickles (.bin), which are never read";
+        if (name && genet__ends_with(name, ".gguf")) hint = "; it has .gguf files, which are not fetched";
+        if (name && genet__ends_with(name, ".bin")) hint = "; it has Python pickles (.bin), which are never read";
     }
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s@%s has no weights as model.safetensors%s", h->repo, h->revision, hint);
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s@%s has no weights as " WEIGHTS_FILE "%s", h->repo, h->revision, hint);
 }
 
 /* config.json last. */
@@ -246,27 +256,31 @@ static bool choose(hub *h, const json_t *j, genet_err *err)
     const json_t *list = json_object_get(j, "siblings"), *entry;
     size_t i;
     bool has_single = false, has_config = false, has_weights = false;
-    if (!json_is_array(list)) return genet__err_set(err, GENET_ERR_FORMAT, "the hub's answer has no list of files (\"siblings\")");
-    if (commit && (strlen(commit) > 64 || !name_is_plain(commit, 0)))
+    if (!json_is_array(list))
+        return genet__err_set(err, GENET_ERR_FORMAT, "the hub's answer has no list of files (\"siblings\")");
+    if (!commit || strlen(commit) > 64 || !name_is_plain(commit, 0))
         return genet__err_set(err, GENET_ERR_FORMAT, "the hub's answer: \"sha\" is no commit");
-    h->commit = commit ? genet__arena_strdup(&h->arena, commit) : h->revision;
+    h->commit = genet__arena_strdup(&h->arena, commit);
+    h->source = genet__arena_printf(&h->arena, "%s@%s", h->repo, commit);
     h->file = ARENA_ARRAY(&h->arena, hub_file, (int64_t)json_array_size(list) + 1);
-    if (!h->file || !h->commit) return genet__err_memory(err);
+    if (!h->file || !h->commit || !h->source) return genet__err_memory(err);
     json_array_foreach(list, i, entry) {
         const char *name = json_string_value(json_object_get(entry, "rfilename"));
-        has_single |= name && !strcmp(name, "model.safetensors");
+        has_single |= name && !strcmp(name, WEIGHTS_FILE);
     }
     json_array_foreach(list, i, entry) {
         const char *name = json_string_value(json_object_get(entry, "rfilename"));
         if (!name || !name_is_plain(name, 0) || !wanted(name, has_single)) continue;
+        if (has_config && !strcmp(name, "config.json")) continue;
         has_config |= !strcmp(name, "config.json");
-        has_weights |= ends_with(name, ".safetensors");
+        has_weights |= genet__ends_with(name, ".safetensors");
         TRY(add_file(h, name, entry, err));
     }
-    if (!has_config) return genet__err_set(err, GENET_ERR_FORMAT, "%s@%s has no config.json: it is no model that genet reads", h->repo, h->revision);
+    if (!has_config)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s@%s has no config.json: it is no model that genet reads",
+                              h->repo, h->revision);
     if (!has_weights) return no_weights(h, list, err);
     put_config_last(h);
-    for (int k = 0; k < h->n_file; k++) h->at.all_bytes += h->file[k].size > 0 ? h->file[k].size : 0;
     return true;
 }
 
@@ -289,6 +303,7 @@ typedef struct part {
     int     fd;
     char    path[PATH_BYTES];
     int64_t n;                  /* bytes in it */
+    int64_t size;               /* that it shall have, by the list, else by the answer; -1: neither says */
     sha256  hash;               /* of them */
     bool    started;            /* the answer's first bytes have come */
 } part;
@@ -331,6 +346,16 @@ static bool open_part(part *p, genet_err *err)
     return p->f->size < 0 || p->n <= p->f->size || begin_again(p, err);
 }
 
+/* Of a file without a size in the list. */
+static bool learn_size(part *p, const http_answer *a, genet_err *err)
+{
+    if (a->length > SIZE_MOST - p->n)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: the hub tells of %lld bytes to come, more than a file has",
+                              p->f->name, (long long)a->length);
+    p->size = a->length < 0 ? -1 : p->n + a->length;
+    return true;
+}
+
 /* A server that does not go on from where we are begins anew. */
 static bool take_body(void *user, const http_answer *a, const void *bytes, size_t n, genet_err *err)
 {
@@ -341,10 +366,11 @@ static bool take_body(void *user, const http_answer *a, const void *bytes, size_
         if (a->status == 206 && a->range_from != p->n)
             return genet__err_set(err, GENET_ERR_FORMAT, "%s: the hub sent bytes from %lld on, not from %lld", p->f->name,
                                   (long long)a->range_from, (long long)p->n);
+        if (p->f->size < 0) TRY(learn_size(p, a, err));
     }
-    if (p->f->size >= 0 && p->n + (int64_t)n > p->f->size)
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: the hub sends more than the %lld bytes that it told of", p->f->name,
-                              (long long)p->f->size);
+    if (p->size >= 0 && (int64_t)n > p->size - p->n)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: the hub sends more than the %lld bytes that it told of",
+                              p->f->name, (long long)p->size);
     if (!genet__file_write(p->fd, bytes, n)) return genet__err_errno(err, "write", p->path);
     genet__sha256_add(&p->hash, bytes, n);
     p->n += (int64_t)n;
@@ -365,13 +391,19 @@ static bool fetch_rest(part *p, genet_err *err)
         if (p->f->size >= 0 && p->n == p->f->size && p->n > 0) break;
         int64_t before = p->n;
         p->started = false;
-        http_request r = { .url = genet__str(&url), .token = h->r->token, .from = p->n, .body = take_body, .user = p, .go_on = body_goes_on };
-        bool answered = lseek(p->fd, p->n, SEEK_SET) >= 0 && genet__http_get(h->http, &r, &a, err);
+        http_request r = { .url = genet__str(&url), .token = h->r->token, .from = p->n, .body = take_body, .user = p,
+                           .go_on = body_goes_on };
+        if (lseek(p->fd, p->n, SEEK_SET) < 0) {
+            ok = genet__err_errno(err, "write", p->path);
+            break;
+        }
+        bool answered = genet__http_get(h->http, &r, &a, err);
         if (answered && (a.status == 200 || a.status == 206)) break;
         if (answered && a.status == 416) ok = begin_again(p, err);        /* what we have is not of this file */
-        if (!answered && err->code != GENET_ERR_IO) ok = false;
+        if (!answered && !a.again) ok = false;
         if (p->n > before) n = 0;                                           /* it gets on: patience */
-        if (ok && (n + 1 >= ATTEMPTS || (answered && a.status != 416 && !worth_another(a.status)) || !pause_for(h, answered ? &a : NULL, n, &pause)))
+        if (ok && (n + 1 >= ATTEMPTS || (answered && a.status != 416 && !worth_another(a.status)) ||
+                   !pause_for(h, answered ? &a : NULL, n, &pause)))
             ok = answered && refused(h, &a, p->f->name, err);
         else if (ok) ok = wait_s(h, pause, err);
     }
@@ -385,19 +417,21 @@ static bool check_part(part *p, bool had_part, bool *again, genet_err *err)
     char hash[HASH_HEX];
     sha256 sum = p->hash;
     genet__sha256_end(&sum, hash);
-    bool size_fits = p->f->size < 0 || p->n == p->f->size, hash_fits = !*p->f->sha256 || !strcmp(hash, p->f->sha256);
+    bool size_fits = p->size < 0 || p->n == p->size, hash_fits = !*p->f->sha256 || !strcmp(hash, p->f->sha256);
     if (size_fits && hash_fits) return true;
     *again = had_part;
     unlink(p->path);
     if (!size_fits)
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %lld bytes came, the hub told of %lld", p->f->name, (long long)p->n, (long long)p->f->size);
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: its SHA-256 is %s, the hub says %s: it was damaged on the way, or is not the same file",
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %lld bytes came, the hub told of %lld", p->f->name,
+                              (long long)p->n, (long long)p->size);
+    return genet__err_set(err, GENET_ERR_FORMAT,
+                          "%s: its SHA-256 is %s, the hub says %s: it was damaged on the way, or is not the same file",
                           p->f->name, hash, p->f->sha256);
 }
 
 static bool fetch_once(hub *h, const hub_file *f, const char *path, bool *again, genet_err *err)
 {
-    part p = { .h = h, .f = f, .fd = -1 };
+    part p = { .h = h, .f = f, .size = f->size, .fd = -1 };
     *again = false;
     bool ok = open_part(&p, err), had_part = p.n > 0;
     h->at.done_bytes = p.n;
@@ -440,36 +474,87 @@ static bool fetch_file(hub *h, const hub_file *f, genet_err *err)
 
 /* --- the folder ------------------------------------------------------------------------------------------ */
 
-/* FOLDER/.genet-get/source says what the folder is of; a folder with other things in it is not touched. */
+static bool remove_in(const hub *h, const char *name, genet_err *err)
+{
+    char *path = genet__path_join(h->r->folder, name);
+    bool ok = path ? !unlink(path) || errno == ENOENT || genet__err_errno(err, "remove", path) : genet__err_memory(err);
+    genet__free(path);
+    return ok;
+}
+
+/* Files of a kind that another revision left and this one does not have: a reader could prefer them. */
+static bool remove_others(const hub *h, bool (*kind)(const char *name), genet_err *err)
+{
+    char **names = genet__file_list(h->r->folder, err);
+    bool ok = names != NULL;
+    for (char **name = names; ok && *name; name++) {
+        bool ours = !kind(*name);
+        for (int i = 0; !ours && i < h->n_file; i++) ours = !strcmp(h->file[i].name, *name);
+        if (!ours) ok = remove_in(h, *name, err);
+    }
+    genet__file_list_free(names);
+    return ok && genet__file_sync_dir(h->r->folder, err);
+}
+
+/* From here on until config.json is there again the folder is no model. */
+static bool leave_revision(const hub *h, genet_err *err)
+{
+    return remove_in(h, "config.json", err) && genet__file_sync_dir(h->r->folder, err) &&
+           remove_others(h, is_small_part, err);
+}
+
+/* Another commit of the same model, or one that nobody wrote down, is left; another model stays. */
+static bool check_source(const hub *h, const char *path, bool *same, genet_err *err)
+{
+    size_t n, length = strlen(h->repo);
+    char *was = genet__file_read(path, 4096, &n, err);
+    if (!was) return false;
+    *same = !strcmp(was, h->source);
+    bool ok = !strncmp(was, h->repo, length) && (!was[length] || was[length] == '@');
+    if (!ok)
+        genet__err_set(err, GENET_ERR_USAGE, "%s holds %.200s already: choose another folder for %s", h->r->folder, was,
+                       h->repo);
+    genet__free(was);
+    return ok && (*same || leave_revision(h, err));
+}
+
+static bool check_empty(const hub *h, genet_err *err)
+{
+    char **names = genet__file_list(h->r->folder, err);
+    bool ok = names != NULL;
+    for (char **name = names; ok && *name; name++)
+        if (strcmp(*name, parts))
+            ok = genet__err_set(err, GENET_ERR_USAGE,
+                                "%s holds other things already (%.100s): choose a new or empty folder", h->r->folder, *name);
+    genet__file_list_free(names);
+    return ok;
+}
+
+/* FOLDER/.genet-get/source says what the folder is of, "ORG/NAME@COMMIT"; a folder with other things in it is not touched. */
 static bool claim_folder(const hub *h, genet_err *err)
 {
-    str path = {0};
-    bool ok = true, ours = false;
-    genet__str_printf(&path, "%s/%s/source", h->r->folder, parts);
-    if (path.failed) ok = genet__err_memory(err);
-    else if (genet__file_exists(path.at)) {
-        size_t n;
-        char *was = genet__file_read(path.at, 4096, &n, err);
-        ours = ok = was != NULL;
-        if (ok && strcmp(was, h->repo))
-            ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds %.200s already: choose another folder for %s", h->r->folder, was, h->repo);
-        genet__free(was);
-    } else if (genet__file_exists(h->r->folder)) {
-        char **names = genet__file_list(h->r->folder, err);
-        ok = names != NULL;
-        for (char **name = names; ok && *name; name++)
-            if (strcmp(*name, parts))
-                ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds other things already (%.100s): choose a new or empty folder", h->r->folder, *name);
-        genet__file_list_free(names);
-    }
-    if (ok && !ours) {
-        path.at[path.n - strlen("/source")] = 0;
-        ok = genet__file_make_dirs(path.at, err);
-        path.at[path.n - strlen("/source")] = '/';
-        ok = ok && genet__file_write_all(path.at, h->repo, strlen(h->repo), err);
-    }
-    genet__str_release(&path);
+    bool same = false;
+    char *inner = genet__path_join(h->r->folder, parts), *path = inner ? genet__path_join(inner, "source") : NULL;
+    bool ok = path || genet__err_memory(err);
+    if (ok && genet__file_exists(path)) ok = check_source(h, path, &same, err);
+    else if (ok && genet__file_exists(h->r->folder)) ok = check_empty(h, err);
+    if (ok && !same)
+        ok = genet__file_make_dirs(inner, err) && genet__file_write_all(path, h->source, strlen(h->source), err);
+    genet__free(path);
+    genet__free(inner);
     return ok;
+}
+
+/* What hubs and folders say stands in messages, and shall not steer the terminal that shows them. */
+static void make_plain(char *text)
+{
+    uint32_t c;
+    for (size_t left = strlen(text), n; left; text += n, left -= n) {
+        n = (size_t)genet__utf8_decode(text, left, &c);
+        bool shown = n && c >= 32 && (c < 127 || c >= 160);
+        n += !n;
+        if (!shown) memset(text, ' ', n);
+    }
 }
 
 bool genet__hub_get(const hub_request *r, genet_err *err)
@@ -478,7 +563,11 @@ bool genet__hub_get(const hub_request *r, genet_err *err)
     genet_err own;
     if (!err) err = &own;               /* codes decide what is tried again */
     bool ok = (h.http = genet__http_new(err)) && read_names(&h, err) && read_list(&h, err) && claim_folder(&h, err);
-    for (int i = 0; ok && i < h.n_file; i++) ok = fetch_file(&h, &h.file[i], err);
+    for (int i = 0; ok && i < h.n_file; i++) {
+        if (i + 1 == h.n_file) ok = remove_others(&h, is_of_weights, err);      /* before config.json, which is the last */
+        ok = ok && fetch_file(&h, &h.file[i], err);
+    }
+    if (!ok) make_plain(err->text);
     genet__http_free(h.http);
     genet__arena_release(&h.arena);
     return ok;

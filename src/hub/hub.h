@@ -4,8 +4,11 @@
  *     GET ENDPOINT/REPO/resolve/COMMIT/FILE                    a file, perhaps by way of another host
  *
  * Only files that a model needs are fetched: weights as safetensors, config, tokenizer, model card.  A file being
- * fetched is FOLDER/.genet-get/FILE.part, goes on where it stopped, is checked (size, and SHA-256 where the hub knows
- * it), synced, and only then gets its name; config.json comes last, so that an unfinished folder is no model. */
+ * fetched is FOLDER/.genet-get/FILE.COMMIT.part, goes on where it stopped, is checked (size, and SHA-256 where the hub
+ * knows it), synced, and only then gets its name; config.json comes last, so that an unfinished folder is no model.
+ *
+ * FOLDER/.genet-get/source holds ORG/NAME@COMMIT.  Another commit into the same folder begins by removing config.json
+ * and ends, before the new config.json, by removing the weights that it does not have. */
 #ifndef GENET_HUB_HUB_H
 #define GENET_HUB_HUB_H
 #include "genet/genet.h"
@@ -19,7 +22,7 @@ typedef struct hub_request {
     /* How far it is; false stops, and what was fetched stays for the next time.  May be NULL. */
     bool      (*progress)(void *user, const hub_progress *p);
     void       *user;
-    double      wait_s;         /* longest wait for a hub that asks for patience, and between attempts; 0: 60 */
+    double      wait_s;         /* longest wait for a hub that asks for patience, and between attempts; 0: none */
 } hub_request;
 
 struct hub_progress {

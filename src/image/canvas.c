@@ -57,7 +57,8 @@ static void svg_line(str *s, const double *xy, int n, pen p)
 /* A font's capitals are about 0.72 of its size. */
 static void svg_text(str *s, double x, double y, lettering l, const char *text)
 {
-    genet__str_printf(s, "<text x=\"%.2f\" y=\"%.2f\" font-family=\"sans-serif\" font-size=\"%.1f\" fill=\"#%06x\" text-anchor=\"%s\"",
+    genet__str_printf(s, "<text x=\"%.2f\" y=\"%.2f\" font-family=\"sans-serif\" font-size=\"%.1f\" "
+                      "fill=\"#%06x\" text-anchor=\"%s\"",
                       x, y, l.height / 0.72, l.rgb, l.anchor < 0.25 ? "start" : l.anchor > 0.75 ? "end" : "middle");
     if (l.turned) genet__str_printf(s, " transform=\"rotate(-90 %.2f %.2f)\"", x, y);
     genet__str_add(s, ">");
@@ -196,8 +197,8 @@ void genet__canvas_line(canvas *c, const double *xy, int n, pen p)
 void genet__canvas_area(canvas *c, double x, double y, double width, double height, pen p)
 {
     if (c->kind == CANVAS_PNG) png_area(c, x, y, width, height, p);
-    else genet__str_printf(&c->svg, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"#%06x\" fill-opacity=\"%.2f\"/>\n",
-                           x, y, width, height, p.rgb, p.opacity);
+    else genet__str_printf(&c->svg, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" "
+                           "fill=\"#%06x\" fill-opacity=\"%.2f\"/>\n", x, y, width, height, p.rgb, p.opacity);
 }
 
 void genet__canvas_text(canvas *c, double x, double y, lettering l, const char *text)
@@ -211,7 +212,8 @@ bool genet__canvas_write(canvas *c, const char *path, genet_err *err)
     if (c->kind == CANVAS_PNG) return genet__png_write(path, c->rgb, c->W, c->H, err);
     str file = {0};
     genet__str_printf(&file, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n"
-                      "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n", c->width, c->height, c->width, c->height);
+                      "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n", c->width, c->height, c->width,
+                      c->height);
     genet__str_add_n(&file, genet__str(&c->svg), c->svg.n);
     genet__str_add(&file, "</svg>\n");
     bool ok = file.failed || c->svg.failed ? genet__err_memory(err) : genet__file_write_all(path, file.at, file.n, err);

@@ -17,7 +17,8 @@ typedef struct pen { uint32_t rgb; double width, opacity; } pen;
 /* Through n points x, y; those that are not finite part it. */
 void genet__canvas_line(canvas *c, const double *xy, int n, pen p);
 void genet__canvas_area(canvas *c, double x, double y, double width, double height, pen p);
-/* height: of capitals; anchor: 0 text begins at x, 0.5 is centred, 1 ends there; y is the line it stands on.  turned: by 90 degrees, upwards. */
+/* height: of capitals; anchor: 0 text begins at x, 0.5 is centred, 1 ends there; y is the line it stands on.  turned:
+ * by 90 degrees, upwards. */
 typedef struct lettering { uint32_t rgb; double height, anchor; bool turned; } lettering;
 void genet__canvas_text(canvas *c, double x, double y, lettering l, const char *text);
 

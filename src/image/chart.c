@@ -1,5 +1,6 @@
 /* chart.c - axes with round numbers, curves, a legend. */
 #include "image/chart.h"
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum { WIDTH = 960, HEIGHT = 600, LEFT = 86, RIGHT = 24, TOP = 52, BOTTOM = 62, MAX_TICK = 40 };
+enum { WIDTH = 960, HEIGHT = 600, LEFT = 86, RIGHT = 24, TOP = 24, BOTTOM = 62, MAX_TICK = 40, NAME_BYTES = 48 };
 static const uint32_t palette[] = { 0x1f77b4, 0xd95f02, 0x2ca02c, 0x9467bd, 0xc51b1b, 0x8c564b, 0x17a2b8, 0x7f7f7f };
 static const uint32_t ink = 0x333333, pale = 0xdddddd;
 
@@ -78,12 +79,14 @@ static void draw_grid(canvas *c, const axis *x, const axis *y)
         tick_text(text, at[i]);
         genet__canvas_text(c, LEFT - 9, py + 4.5, (lettering){ ink, 9, 1, false }, text);
     }
-    genet__canvas_line(c, (double[]){ LEFT, TOP, LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM }, 3, (pen){ ink, 1.2, 1 });
+    genet__canvas_line(c, (double[]){ LEFT, TOP, LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM }, 3,
+                       (pen){ ink, 1.2, 1 });
 }
 
 static pen pen_of(const chart_curve *u)
 {
-    return (pen){ palette[(size_t)u->color % (sizeof palette / sizeof *palette)], u->faint ? 1.1 : 2.2, u->faint ? 0.45 : 1 };
+    return (pen){ palette[(size_t)u->color % (sizeof palette / sizeof *palette)], u->faint ? 1.1 : 2.2,
+                  u->faint ? 0.45 : 1 };
 }
 
 static bool draw_curve(canvas *c, const chart_curve *u, const axis *x, const axis *y, genet_err *err)
@@ -95,34 +98,63 @@ static bool draw_curve(canvas *c, const chart_curve *u, const axis *x, const axi
         xy[2 * i + 1] = place(y, u->y[i]);
         pen dot = pen_of(u);
         dot.width = 6;
-        if (u->marks && isfinite(xy[2 * i] + xy[2 * i + 1])) genet__canvas_line(c, (double[]){ xy[2 * i], xy[2 * i + 1], xy[2 * i], xy[2 * i + 1] }, 2, dot);
+        if (u->marks && isfinite(xy[2 * i] + xy[2 * i + 1]))
+            genet__canvas_line(c, (double[]){ xy[2 * i], xy[2 * i + 1], xy[2 * i], xy[2 * i + 1] }, 2, dot);
     }
     genet__canvas_line(c, xy, u->n, pen_of(u));
     genet__free(xy);
     return true;
 }
 
-/* At the upper right, where losses rarely are; names too long are cut at the front, which is the less telling end of a path. */
-static void draw_legend(canvas *c, const chart *h)
+/* Points of the curves within a box. */
+static int64_t covered(const chart *h, const axis *x, const axis *y, double left, double top, double width, double height)
 {
-    int row = 0;
-    size_t longest = 0;
+    int64_t n = 0;
     for (int i = 0; i < h->n_curve; i++)
-        if (h->curve[i].name && strlen(h->curve[i].name) > longest) longest = strlen(h->curve[i].name);
-    if (longest > 48) longest = 48;
-    double width = 66 + 7.2 * (double)longest, left = WIDTH - RIGHT - width - 10;
+        for (int k = 0; k < h->curve[i].n; k++) {
+            double px = place(x, h->curve[i].x[k]) - left, py = place(y, h->curve[i].y[k]) - top;
+            n += px >= 0 && px <= width && py >= 0 && py <= height;
+        }
+    return n;
+}
+
+/* The corner with the fewest points in it, the upper right one of equals. */
+static void find_corner(const chart *h, const axis *x, const axis *y, double width, double height, double *left, double *top)
+{
+    int64_t least = INT64_MAX;
+    for (int corner = 0; corner < 4; corner++) {
+        double l = corner & 1 ? LEFT + 12 : WIDTH - RIGHT - width - 10,
+            t = corner & 2 ? HEIGHT - BOTTOM - height - 10 : TOP + 6;
+        int64_t n = covered(h, x, y, l, t, width, height);
+        if (n >= least) continue;
+        least = n;
+        *left = l, *top = t;
+    }
+}
+
+/* Names too long are cut at the front, which is the less telling end of a path. */
+static void draw_legend(canvas *c, const chart *h, const axis *x, const axis *y)
+{
     int rows = 0;
-    for (int i = 0; i < h->n_curve; i++) rows += h->curve[i].name != NULL;
-    if (rows) genet__canvas_area(c, left, TOP + 6, width, rows * 20 + 8, (pen){ 0xffffff, 0, 0.85 });
+    size_t longest = 0;
     for (int i = 0; i < h->n_curve; i++) {
+        size_t n = h->curve[i].name ? strlen(h->curve[i].name) : 0;
+        rows += h->curve[i].name != NULL;
+        longest = n > longest ? n : longest;
+    }
+    if (!rows) return;
+    if (longest > NAME_BYTES) longest = NAME_BYTES;
+    double width = 66 + 7.2 * (double)longest, height = rows * 20 + 8, left = 0, top = 0;
+    find_corner(h, x, y, width, height, &left, &top);
+    genet__canvas_area(c, left, top, width, height, (pen){ 0xffffff, 0, 0.85 });
+    for (int i = 0, row = 0; i < h->n_curve; i++) {
         const char *name = h->curve[i].name;
-        double y = TOP + 20 + 20 * row;
         if (!name) continue;
-        size_t n = strlen(name), skip = n > 48 ? n - 48 : 0;
+        double at = top + 14 + 20 * row++;
+        size_t n = strlen(name), skip = n > NAME_BYTES ? n - NAME_BYTES : 0;
         while (((unsigned char)name[skip] & 0xc0) == 0x80) skip++;
-        genet__canvas_line(c, (double[]){ left + 10, y, left + 42, y }, 2, pen_of(&h->curve[i]));
-        genet__canvas_text(c, left + 52, y + 4.5, (lettering){ ink, 9, 0, false }, name + skip);
-        row++;
+        genet__canvas_line(c, (double[]){ left + 10, at, left + 42, at }, 2, pen_of(&h->curve[i]));
+        genet__canvas_text(c, left + 52, at + 4.5, (lettering){ ink, 9, 0, false }, name + skip);
     }
 }
 
@@ -146,10 +178,10 @@ static axis make_axis(double low, double high, double from, double to, bool log,
     axis a = { low, high, from, to, log };
     if (log) {
         double room = high > low ? pow(high / low, air) : 2;
-        a.low /= room, a.high *= room;
+        a.low = fmax(a.low / room, DBL_MIN), a.high = fmin(a.high * room, DBL_MAX);
     } else {
         double room = high > low ? (high - low) * air : fmax(fabs(low) * 0.1, 0.5);
-        a.low -= room, a.high += room;
+        a.low = fmax(a.low - room, -DBL_MAX / 4), a.high = fmin(a.high + room, DBL_MAX / 4);
     }
     return a;
 }
@@ -160,27 +192,21 @@ static bool draw(canvas *c, const chart *h, const axis *x, const axis *y, genet_
     for (int faint = 1; faint >= 0; faint--)
         for (int i = 0; i < h->n_curve; i++)
             if (h->curve[i].faint == (faint == 1)) TRY(draw_curve(c, &h->curve[i], x, y, err));
-    if (h->title) genet__canvas_text(c, LEFT, 32, (lettering){ ink, 12, 0, false }, h->title);
     genet__canvas_text(c, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 16, (lettering){ ink, 10, 0.5, false }, h->x_label);
     genet__canvas_text(c, 22, (TOP + HEIGHT - BOTTOM) / 2.0, (lettering){ ink, 10, 0.5, true }, h->y_label);
-    draw_legend(c, h);
+    draw_legend(c, h, x, y);
     return true;
-}
-
-static bool ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
 }
 
 bool genet__chart_write(const chart *h, const char *path, genet_err *err)
 {
     double x0, x1, y0, y1;
-    bool svg = ends_with(path, ".svg");
-    if (!svg && !ends_with(path, ".png"))
+    bool svg = genet__ends_with(path, ".svg");
+    if (!svg && !genet__ends_with(path, ".png"))
         return genet__err_set(err, GENET_ERR_USAGE, "%s: a picture's name must end with .png or .svg", path);
     if (!extent(h, true, false, &x0, &x1) || !extent(h, false, h->log_y, &y0, &y1))
-        return genet__err_set(err, GENET_ERR_USAGE, "there is nothing to draw: no finite%s number", h->log_y ? " positive" : "");
+        return genet__err_set(err, GENET_ERR_USAGE, "there is nothing to draw: no finite%s number",
+                              h->log_y ? " positive" : "");
     axis x = make_axis(x0, x1, LEFT, WIDTH - RIGHT, false, 0), y = make_axis(y0, y1, HEIGHT - BOTTOM, TOP, h->log_y, 0.05);
     if (x0 == x1) x = make_axis(x0, x1, LEFT, WIDTH - RIGHT, false, 0.05);
     canvas *c = genet__canvas_new(svg ? CANVAS_SVG : CANVAS_PNG, WIDTH, HEIGHT, err);

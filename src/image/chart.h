@@ -12,7 +12,7 @@ typedef struct chart_curve {
 } chart_curve;
 
 typedef struct chart {
-    const char *title, *x_label, *y_label;
+    const char *x_label, *y_label;
     bool        log_y;
     const chart_curve *curve;
     int         n_curve;

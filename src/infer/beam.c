@@ -34,8 +34,8 @@ typedef struct search {
     const int32_t   *prompt;
     int64_t          n_prompt, V, length;       /* length: tokens after the prompt so far, the same in all running beams */
     int64_t          most, n_top;               /* tokens to add at most, as max_new_tokens; likeliest ones with each */
-    int              K, n_keep, n_end;
-    int32_t          end[8];
+    int              K, n_keep;
+    end_tokens       end;
     beam            *running, *finished;        /* (K), the best first */
     continuation    *best;                      /* (n_keep), the best first */
     int32_t         *text, *ids, *parent;       /* (n_prompt + most), (K), (K) */
@@ -58,16 +58,13 @@ static bool check(const search *s, genet_err *err)
     if (s->o->stop && *s->o->stop)
         return genet__err_set(err, GENET_ERR_USAGE, "stop strings and num_beams %d do not go together: a beam ends with "
                               "an end token or at max_new_tokens; leave one of them out", s->K);
-    if (s->o->num_return_sequences > s->K)
-        return genet__err_set(err, GENET_ERR_USAGE, "num_return_sequences %lld is above num_beams %d, the most there can be",
-                              (long long)s->o->num_return_sequences, s->K);
     return true;
 }
 
 static bool set_up(search *s, genet_err *err)
 {
     arena *a = &s->arena;
-    int64_t keep = (int64_t)s->K * (s->n_end > 1 ? 1 + s->n_end : 2);
+    int64_t keep = (int64_t)s->K * (s->end.n > 1 ? 1 + s->end.n : 2);
     s->n_keep = (int)(keep < s->K * s->V ? keep : s->K * s->V);
     s->running = ARENA_ARRAY(a, beam, s->K);
     s->finished = ARENA_ARRAY(a, beam, s->K);
@@ -112,7 +109,8 @@ static void score_row(search *s, int row)
     for (int64_t i = 0; i < s->V; i++) s->adjusted[i] += s->running[row].score;
 }
 
-/* Insert into the n best so far; among equals the earlier stays before.  NaN (of -inf and -inf) cannot be: sums only fall. */
+/* Insert into the n best so far; among equals the earlier stays before.  NaN (of -inf and -inf) cannot be: sums only
+ * fall. */
 static int keep_best(continuation *best, int n, int most, continuation c)
 {
     if (n == most && !(c.sum > best[n - 1].sum)) return n;
@@ -120,13 +118,6 @@ static int keep_best(continuation *best, int n, int most, continuation c)
     for (; at > 0 && c.sum > best[at - 1].sum; at--) best[at] = best[at - 1];
     best[at] = c;
     return n;
-}
-
-static bool is_end(const search *s, int32_t id)
-{
-    for (int i = 0; i < s->n_end; i++)
-        if (s->end[i] == id) return true;
-    return false;
 }
 
 /* At the last step every continuation ends its text. */
@@ -141,7 +132,7 @@ static void find_best(search *s)
                 n = keep_best(s->best, n, s->n_keep, (continuation){ s->adjusted[i], row, (int32_t)i, false, NULL });
         s->top[row] = NULL;
     }
-    for (int i = 0; i < n; i++) s->best[i].ends = full || is_end(s, s->best[i].id);
+    for (int i = 0; i < n; i++) s->best[i].ends = full || genet__is_end(&s->end, s->best[i].id);
 }
 
 /* --- following the best --------------------------------------------------------------- */
@@ -252,25 +243,16 @@ static bool look(search *s, genet_err *err)
 
 /* --- the answer ------------------------------------------------------------------------- */
 
-/* The text of n ids after the prompt.  Special tokens are none, and nothing stands between them and words. */
+/* The text of n ids after the prompt. */
 static bool decode(const search *s, const int32_t *ids, int n, str *out, genet_err *err)
 {
     str bytes = {0};
     int32_t shown = s->prompt[s->n_prompt - 1];
-    if (genet__tokenizer_is_special(s->t, shown)) shown = -1;
+    if (!genet__is_text(s->t, shown)) shown = -1;
     bool ok = true;
-    for (int i = 0; ok && i < n; i++) {
-        size_t n_piece;
-        const char *piece = genet__tokenizer_piece(s->t, ids[i], &n_piece);
-        if (!piece)
-            ok = genet__err_set(err, GENET_ERR_FORMAT, "the model wrote token %d, which its tokenizer does not have", ids[i]);
-        if (!piece || genet__tokenizer_is_special(s->t, ids[i])) continue;
-        if (shown >= 0) genet__str_add(&bytes, genet__tokenizer_between(s->t, shown, ids[i]));
-        genet__str_add_n(&bytes, piece, n_piece);
-        shown = ids[i];
-    }
+    for (int i = 0; ok && i < n; i++) ok = genet__text_add(s->t, &shown, ids[i], &bytes, err);
     genet__utf8_add(out, genet__str(&bytes), bytes.n);
-    if (ok && (bytes.failed || out->failed)) ok = genet__err_memory(err);
+    if (ok && out->failed) ok = genet__err_memory(err);
     genet__str_release(&bytes);
     return ok;
 }
@@ -279,18 +261,20 @@ static bool decode(const search *s, const int32_t *ids, int n, str *out, genet_e
 static bool emit(search *s, int sequence, const beam *b, genet_piece_fn *piece, void *user, bool *go_on, genet_err *err)
 {
     int n = b->last ? b->last->length : 0;
-    bool stop = b->last && is_end(s, b->last->id);
+    bool stop = b->last && genet__is_end(&s->end, b->last->id);
     genet_token *token = ARENA_ARRAY(&s->arena, genet_token, n);
     int32_t *ids = ARENA_ARRAY(&s->arena, int32_t, n);
     if (!token || !ids) return genet__err_memory(err);
     for (const node *at = b->last; at; at = at->before) {
         ids[at->length - 1] = at->id;
-        token[at->length - 1] = (genet_token){ .id = at->id, .logprob = at->logprob, .top = at->top, .n_top = (int)s->n_top };
+        token[at->length - 1] = (genet_token){ .id = at->id, .logprob = at->logprob, .top = at->top,
+                                               .n_top = (int)s->n_top };
     }
     str text = {0};
     bool ok = decode(s, ids, stop ? n - 1 : n, &text, err);
-    *go_on = ok && piece(user, &(genet_piece){ .sequence = sequence, .text = genet__str(&text), .n_bytes = text.n, .token = token,
-                                               .n_token = n, .finish = stop ? "stop" : "length", .score = (double)b->score });
+    *go_on = ok && piece(user, &(genet_piece){ .sequence = sequence, .text = genet__str(&text), .n_bytes = text.n,
+                                               .token = token, .n_token = n, .finish = stop ? "stop" : "length",
+                                               .score = (double)b->score });
     genet__str_release(&text);
     return ok;
 }
@@ -320,7 +304,7 @@ bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const in
     search s = { .d = d, .t = t, .o = o, .prompt = prompt, .n_prompt = n_prompt, .V = genet__decoder_vocab(d),
                  .K = (int)o->num_beams, .most = o->max_new_tokens };
     s.n_top = o->logprobs < s.V ? o->logprobs : s.V;
-    s.n_end = genet__end_tokens(m, t, o, s.end);
+    s.end = genet__end_tokens(m, o);
     bool ok = check(&s, err) && set_up(&s, err);
     if (ok && !s.most) finish_at_once(&s);
     else ok = ok && look(&s, err);

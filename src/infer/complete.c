@@ -1,8 +1,8 @@
 /* complete.c - how a text in the making may go on: the rest of the word being typed, or the next word.
  *
  * What is asked.  A continuation is white space (or none) and then one run of word characters, or one of other
- * marks, up to the place where something else begins.  Its probability is that of all token sequences that spell it and are followed by
- * something that ends it, given that they spell what was typed.
+ * marks, up to the place where something else begins.  Its probability is that of all token sequences that spell it
+ * and are followed by something that ends it, given that they spell what was typed.
  *
  * Token healing.  The tokens of a half-typed word are not those that its whole would have, so the context is
  * cut before the word and the space before it, and only tokens that spell what was typed may follow.  A tokenizer of single
@@ -79,9 +79,10 @@ static bool is_mark(uint32_t c)
     static const struct { uint32_t from, to; } marks[] = {
         { 0x80, 0xa9 }, { 0xab, 0xb4 }, { 0xb6, 0xb9 }, { 0xbb, 0xbf }, { 0xd7, 0xd7 }, { 0xf7, 0xf7 }, { 0x37e, 0x37e },
         { 0x589, 0x58a }, { 0x5be, 0x5be }, { 0x60c, 0x60d }, { 0x61b, 0x61f }, { 0x6d4, 0x6d4 }, { 0x964, 0x965 },
-        { 0x200b, 0x200b }, { 0x200e, 0x2018 }, { 0x201a, 0x206f }, { 0x20a0, 0x20cf }, { 0x2190, 0x2bff }, { 0x2e00, 0x2e7f },
-        { 0x3000, 0x3004 }, { 0x3008, 0x3020 }, { 0x3030, 0x3030 }, { 0x30fb, 0x30fb }, { 0xfe10, 0xfe1f }, { 0xfe30, 0xfe6f },
-        { 0xff01, 0xff0f }, { 0xff1a, 0xff20 }, { 0xff3b, 0xff40 }, { 0xff5b, 0xff65 }, { 0xfffd, 0xfffd }, { 0x1f000, 0x1faff },
+        { 0x200b, 0x200b }, { 0x200e, 0x2018 }, { 0x201a, 0x206f }, { 0x20a0, 0x20cf }, { 0x2190, 0x2bff },
+        { 0x2e00, 0x2e7f }, { 0x3000, 0x3004 }, { 0x3008, 0x3020 }, { 0x3030, 0x3030 }, { 0x30fb, 0x30fb },
+        { 0xfe10, 0xfe1f }, { 0xfe30, 0xfe6f }, { 0xff01, 0xff0f }, { 0xff1a, 0xff20 }, { 0xff3b, 0xff40 },
+        { 0xff5b, 0xff65 }, { 0xfffd, 0xfffd }, { 0x1f000, 0x1faff },
     };
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (c >= marks[i].from && c <= marks[i].to) return true;
@@ -96,25 +97,15 @@ static kind kind_of(uint32_t c)
     return letter || digit || c == '_' || c == '\'' ? WORD : MARK;
 }
 
-/* More bytes could make a character of these. */
-static bool is_beginning(const char *s, size_t n)
-{
-    unsigned char c = (unsigned char)s[0];
-    size_t need = c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < n && i < need; i++)
-        if (((unsigned char)s[i] & 0xc0) != 0x80) return false;
-    return n < need;
-}
-
 /* The character at s, its bytes in *length.  PART: it is not whole; NOTHING: it is none. */
 static kind character(const char *s, size_t n, size_t *length)
 {
     uint32_t c;
-    *length = genet__space_at(s, n);
-    if (*length) return SPACE;
-    int bytes = genet__utf8_decode(s, n, &c);
-    *length = bytes > 0 ? (size_t)bytes : n;
-    return bytes > 0 ? kind_of(c) : is_beginning(s, n) ? PART : NOTHING;
+    bool whole, open;
+    *length = genet__utf8_length(s, n, &whole, &open);
+    if (whole && genet__utf8_decode(s, n, &c)) return genet__space_is(c) ? SPACE : kind_of(c);
+    *length = n;
+    return open ? PART : NOTHING;
 }
 
 /* What a continuation's bytes amount to: END, and *end says where something else begins; NOTHING: no text; else it is
@@ -402,10 +393,10 @@ static size_t split(search *s, const char *text, size_t n)
 /* Before a text's beginning stands the end of another, or of a line. */
 static bool add_start(search *s, const model *m, genet_err *err)
 {
-    int32_t end[8];
-    if (genet__end_tokens(m, s->t, &(generation_options){0}, end) && end[0] >= 0 && end[0] < s->V) {
+    int32_t start = genet__start_token(m, &(generation_options){0});
+    if (start >= 0) {
         if (!GROW(s->context.at, s->context.n, s->context.cap)) return genet__err_memory(err);
-        s->context.at[s->context.n++] = end[0];
+        s->context.at[s->context.n++] = start;
         return true;
     }
     static const char *const starts[] = { "\n", " " };
@@ -443,8 +434,8 @@ static bool set_up(search *s, const model *m, const char *text, genet_err *err)
 
 static void classify(search *s, const model *m)
 {
-    int32_t end[8], unknown = genet__tokenizer_unknown(s->t);
-    int n_end = genet__end_tokens(m, s->t, &(generation_options){0}, end);
+    int32_t unknown = genet__tokenizer_unknown(s->t);
+    end_tokens end = genet__end_tokens(m, &(generation_options){0});
     for (int32_t id = 0; id < s->n_ids; id++) {
         size_t n, length;
         const char *piece = genet__tokenizer_piece(s->t, id, &n);
@@ -452,8 +443,8 @@ static void classify(search *s, const model *m)
         if (first == NOTHING && n) first = PART;
         s->begins[id] = (unsigned char)(id == unknown || genet__tokenizer_is_special(s->t, id) ? NOTHING : first);
     }
-    for (int i = 0; i < n_end; i++)
-        if (end[i] >= 0 && end[i] < s->n_ids) s->begins[end[i]] = END;
+    for (int i = 0; i < end.n; i++)
+        if (end.id[i] < s->n_ids) s->begins[end.id[i]] = END;
 }
 
 /* --- the list ------------------------------------------------------------------------------ */

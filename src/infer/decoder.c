@@ -8,8 +8,8 @@
  * All rows begin with one prompt, which stands in cache row 0 alone.  rows[b][s] says which cache row holds row b's key
  * at position s, so that a row that goes on from another moves no keys.  One sequence needs no such table.
  *
- * Which tokens are read together follows from how many there are, and only what would be read in the same way is kept for the
- * next text: what begin answers depends on its ids alone, to the last bit. */
+ * Which tokens are read together follows from how many there are, and only what would be read in the same way is kept
+ * for the next text: what begin answers depends on its ids alone, to the last bit. */
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"

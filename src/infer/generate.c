@@ -5,13 +5,12 @@
  * tokens wait until their last byte went.  The i-th choice of sequence q depends on seed, q, i and the
  * logits alone. */
 #include "infer/generate.h"
+#include <math.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/str.h"
-
-enum { MAX_END = 8 };
 
 typedef struct stop_string { const char *at; size_t n; } stop_string;
 
@@ -37,50 +36,14 @@ typedef struct writing {
     arena                     arena;
     sequence                 *sequence;
     stop_string              *stop;
-    int                       n_stop, n_top, n_end;
-    int32_t                   end[MAX_END];
+    int                       n_stop, n_top;
+    end_tokens                end;
     int64_t                   n_prompt, V;
     float                    *adjusted;         /* (V) */
     candidate                *scratch, *best;   /* (V), (n_top) */
     int32_t                  *next;             /* one id a row */
     bool                      adjusts, left;    /* logits are changed before the choice; the caller has had enough */
 } writing;
-
-/* --- UTF-8 ----------------------------------------------------------------------- */
-
-/* Bytes of the character at s, or of the longest beginning of one (at least 1); *valid: it is whole;
- * *open: it is not, but more bytes could make it so.  The Unicode Standard, table 3-7. */
-static size_t character(const char *s, size_t n, bool *valid, bool *open)
-{
-    unsigned char c = (unsigned char)s[0];
-    size_t need = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-    unsigned char low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80, high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    *valid = *open = false;
-    if (!need) return 1;
-    for (size_t i = 1; i < need; i++, low = 0x80, high = 0xbf) {
-        if (i == n) *open = true;
-        if (i == n || (unsigned char)s[i] < low || (unsigned char)s[i] > high) return i;
-    }
-    *valid = true;
-    return need;
-}
-
-/* Returns how many bytes were taken: all but a character that may be completed, or all at the end. */
-static size_t add_characters(str *out, const char *s, size_t n, bool end)
-{
-    size_t at = 0;
-    while (at < n) {
-        bool valid, open;
-        size_t length = character(s + at, n - at, &valid, &open);
-        if (open && !end) break;
-        if (valid) genet__str_add_n(out, s + at, length);
-        else genet__str_add(out, "\xef\xbf\xbd");
-        at += length;
-    }
-    return at;
-}
-
-void genet__utf8_add(str *out, const char *bytes, size_t n) { add_characters(out, bytes, n, true); }
 
 /* --- stop strings -------------------------------------------------------------------- */
 
@@ -167,8 +130,9 @@ static bool emit(writing *w, sequence *q, genet_err *err)
     str text = {0};
     bool end = q->finish;
     size_t ready = end ? q->pending.n : q->pending.n - held_back(w, &q->pending);
-    size_t taken = add_characters(&text, genet__str(&q->pending), ready, end);
+    size_t taken = end ? ready : genet__utf8_add_whole(&text, genet__str(&q->pending), ready);
     int n = 0;
+    if (end) genet__utf8_add(&text, genet__str(&q->pending), ready);
     drop_front(&q->pending, taken);
     q->passed += taken;
     while (n < q->n_token && (end || q->end[n] <= q->passed)) n++;
@@ -176,17 +140,6 @@ static bool emit(writing *w, sequence *q, genet_err *err)
     if (ok && (text.n || n || end)) hand_over(w, q, &text, n);
     genet__str_release(&text);
     return ok;
-}
-
-/* The caller wants no more: every sequence ends here, without the text that waits. */
-static void leave(writing *w, int64_t n_sequence)
-{
-    for (int64_t i = 0; i < n_sequence; i++) {
-        sequence *q = &w->sequence[i];
-        if (q->finish) continue;
-        q->finish = "caller";
-        hand_over(w, q, &(str){0}, q->n_token);
-    }
 }
 
 /* --- one choice ---------------------------------------------------------------------------- */
@@ -208,24 +161,20 @@ static bool add_token(writing *w, sequence *q, int32_t id, const float *logits, 
     return true;
 }
 
-/* The bytes of id behind those that wait. */
-static bool add_text(const writing *w, sequence *q, int32_t id, genet_err *err)
+bool genet__is_text(const tokenizer *t, int32_t id)
 {
-    size_t n;
-    const char *piece = genet__tokenizer_piece(w->t, id, &n);
-    if (!piece) return genet__err_set(err, GENET_ERR_FORMAT, "the model wrote token %d, which its tokenizer does not have", id);
-    if (genet__tokenizer_is_special(w->t, id)) return true;
-    if (q->shown >= 0) genet__str_add(&q->pending, genet__tokenizer_between(w->t, q->shown, id));
-    genet__str_add_n(&q->pending, piece, n);
-    q->shown = id;
-    return !q->pending.failed || genet__err_memory(err);
+    return genet__tokenizer_piece(t, id, NULL) && !genet__tokenizer_is_special(t, id);
 }
 
-static bool ends(const writing *w, int32_t id)
+bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, genet_err *err)
 {
-    for (int i = 0; i < w->n_end; i++)
-        if (w->end[i] == id) return true;
-    return false;
+    size_t n;
+    const char *piece = genet__tokenizer_piece(t, id, &n);
+    if (!genet__is_text(t, id)) return true;
+    if (*shown >= 0) genet__str_add(out, genet__tokenizer_between(t, *shown, id));
+    genet__str_add_n(out, piece, n);
+    *shown = id;
+    return !out->failed || genet__err_memory(err);
 }
 
 /* Text that a stop string ends is cut before it. */
@@ -238,13 +187,16 @@ static void stop_at(const writing *w, sequence *q, size_t from)
     q->pending.at[at] = 0;
 }
 
+/* -1: every token is banned. */
 static int32_t choose(writing *w, const sequence *q, const float *logits, int64_t i)
 {
-    double draw = genet__rng_uniform((uint64_t)w->o->seed, genet__rng_stream("sample"), (uint32_t)(q - w->sequence), (uint64_t)i);
+    double draw = genet__rng_uniform((uint64_t)w->o->seed, genet__rng_stream("sample"), (uint32_t)(q - w->sequence),
+                                     (uint64_t)i);
     if (!w->adjusts) return genet__sample(logits, w->scratch, w->V, w->o, draw);
     memcpy(w->adjusted, logits, (size_t)w->V * sizeof *logits);
     genet__adjust_logits(w->adjusted, w->V, q->ids.at, q->ids.n, w->n_prompt, w->o);
-    return genet__sample(w->adjusted, w->scratch, w->V, w->o, draw);
+    int32_t id = genet__sample(w->adjusted, w->scratch, w->V, w->o, draw);
+    return w->adjusted[id] == -INFINITY ? -1 : id;
 }
 
 /* The i-th token of sequence q, and what it makes ready. */
@@ -252,10 +204,13 @@ static bool advance(writing *w, sequence *q, const float *logits, int64_t i, gen
 {
     int32_t id = choose(w, q, logits, i);
     size_t before = q->pending.n;
+    if (id < 0)
+        return genet__err_set(err, GENET_ERR_USAGE, "after %lld tokens nothing is left to write: no_repeat_ngram_size %lld "
+                              "forbids every token", (long long)i, (long long)w->o->no_repeat_ngram_size);
     TRY(add_token(w, q, id, logits, err));
-    if (ends(w, id)) q->finish = "stop";
+    if (genet__is_end(&w->end, id)) q->finish = "stop";
     else {
-        TRY(add_text(w, q, id, err));
+        TRY(genet__text_add(w->t, &q->shown, id, &q->pending, err));
         if (w->n_stop) stop_at(w, q, before + 1);
     }
     q->end[q->n_token - 1] = q->passed + q->pending.n;
@@ -282,7 +237,7 @@ static bool advance_all(writing *w, int64_t i, int64_t *going, genet_err *err)
 static bool write_all(writing *w, genet_err *err)
 {
     int64_t going = w->o->num_return_sequences;
-    for (int64_t b = 0; !w->o->max_new_tokens && b < going; b++) {
+    for (int64_t b = 0; !w->o->max_new_tokens && b < going && !w->left; b++) {
         w->sequence[b].finish = "length";
         TRY(emit(w, &w->sequence[b], err));
     }
@@ -290,7 +245,6 @@ static bool write_all(writing *w, genet_err *err)
         if (i) TRY(genet__decoder_step(w->d, w->next, NULL, err));
         TRY(advance_all(w, i, &going, err));
     }
-    if (w->left) leave(w, w->o->num_return_sequences);
     return true;
 }
 
@@ -314,7 +268,7 @@ static bool set_up(writing *w, const token_list *prompt, genet_err *err)
         if (!genet__grow(&ids->at, &ids->cap, prompt->n, sizeof *ids->at)) return genet__err_memory(err);
         memcpy(ids->at, prompt->at, (size_t)prompt->n * sizeof *ids->at);
         ids->n = prompt->n;
-        w->sequence[b].shown = genet__tokenizer_is_special(w->t, ids->at[ids->n - 1]) ? -1 : ids->at[ids->n - 1];
+        w->sequence[b].shown = genet__is_text(w->t, ids->at[ids->n - 1]) ? ids->at[ids->n - 1] : -1;
     }
     return read_stops(w, err);
 }
@@ -334,38 +288,54 @@ static void release(writing *w)
 
 /* --- prompts -------------------------------------------------------------------------------------- */
 
-/* A field of the config that holds a token; -1: there is none. */
-static int32_t config_token(const model *m, const char *name)
+static bool is_known(const model *m, int64_t id) { return id >= 0 && id < *genet__model_int(m, m->family->vocab_size); }
+
+/* Of a folder's file they are passed over: they never come. */
+static bool check_ends(const model *m, const generation_options *o, genet_err *err)
 {
-    const field *f = genet__fields_find(m->family->config, name);
-    return f && f->type == FIELD_INT ? (int32_t)*(const int64_t *)((const char *)m->config + f->offset) : -1;
+    for (int i = 0; i < o->eos_token_id.n && !o->eos_of_file; i++)
+        if (!is_known(m, o->eos_token_id.at[i]))
+            return genet__err_set(err, GENET_ERR_USAGE, "eos_token_id %lld is not among the model's %lld tokens",
+                                  (long long)o->eos_token_id.at[i], (long long)*genet__model_int(m, m->family->vocab_size));
+    return true;
 }
 
-int genet__end_tokens(const model *m, const tokenizer *t, const generation_options *o, int32_t out[8])
+/* As transformers decides: generation_config.json speaks alone where there is one. */
+end_tokens genet__end_tokens(const model *m, const generation_options *o)
 {
-    int32_t config = config_token(m, "eos_token_id"), own = genet__tokenizer_end(t);
-    int n = 0;
-    if (o->ignore_eos) return 0;
-    for (; n < o->eos_token_id.n && n < MAX_END; n++) out[n] = (int32_t)o->eos_token_id.at[n];
-    if (n) return n;
-    if (config >= 0) out[n++] = config;
-    if (own >= 0 && own != config) out[n++] = own;
-    return n;
+    end_tokens e = {0};
+    bool of_config = !o->eos_of_file && !o->eos_token_id.n;
+    const int_list *ids = of_config ? &m->ends : &o->eos_token_id;
+    int32_t one = genet__model_token(m, "eos_token_id");
+    if (o->ignore_eos) return e;
+    for (int i = 0; i < ids->n; i++)
+        if (is_known(m, ids->at[i])) e.id[e.n++] = (int32_t)ids->at[i];
+    if (of_config && !ids->n && one >= 0) e.id[e.n++] = one;
+    return e;
 }
 
-/* What stands before a text that has no beginning: as people do with GPT-2, the token that ends the text before. */
-static int32_t start_token(const model *m, const tokenizer *t)
+bool genet__is_end(const end_tokens *e, int32_t id)
 {
-    int32_t end[MAX_END], begin = config_token(m, "bos_token_id");
-    if (begin >= 0) return begin;
-    return genet__end_tokens(m, t, &(generation_options){0}, end) ? end[0] : -1;
+    for (int i = 0; i < e->n; i++)
+        if (e->id[i] == id) return true;
+    return false;
 }
 
-static bool encode(token_list *ids, const model *m, const tokenizer *t, const char *prompt, genet_err *err)
+int32_t genet__start_token(const model *m, const generation_options *o)
+{
+    generation_options how = *o;
+    how.ignore_eos = false;
+    int32_t begin = genet__model_token(m, "bos_token_id");
+    end_tokens end = genet__end_tokens(m, &how);
+    return begin >= 0 || !end.n ? begin : end.id[0];
+}
+
+static bool encode(token_list *ids, const model *m, const tokenizer *t, const char *prompt, const generation_options *o,
+                   genet_err *err)
 {
     TRY(genet__tokenizer_encode(t, prompt, strlen(prompt), ids, err));
     if (ids->n) return true;
-    int32_t start = start_token(m, t);
+    int32_t start = genet__start_token(m, o);
     if (start < 0) return genet__err_set(err, GENET_ERR_USAGE, "the prompt is empty: there is nothing to continue");
     if (!GROW(ids->at, ids->n, ids->cap)) return genet__err_memory(err);
     ids->at[ids->n++] = start;
@@ -385,7 +355,7 @@ static bool limit_length(generation_options *o, int64_t n_prompt, genet_err *err
 
 static bool generate(writing *w, const model *m, const token_list *prompt, genet_err *err)
 {
-    w->n_end = genet__end_tokens(m, w->t, w->o, w->end);
+    w->end = genet__end_tokens(m, w->o);
     return set_up(w, prompt, err) && genet__decoder_begin(w->d, prompt->at, prompt->n, err) && write_all(w, err);
 }
 
@@ -395,11 +365,11 @@ bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char 
     generation_options limited = *o;
     token_list ids = {0};
     writing w = { .d = d, .t = t, .o = &limited, .piece = piece, .user = user };
-    TRY(genet__generation_check(o, err));
+    TRY(genet__generation_check(o, err) && check_ends(m, o, err));
     if (genet__decoder_rows(d) != genet__generation_rows(o))
         return genet__err_set(err, GENET_ERR_USAGE, "the decoder has %lld rows, and %lld are asked for",
                               (long long)genet__decoder_rows(d), (long long)genet__generation_rows(o));
-    bool ok = encode(&ids, m, t, prompt, err) && limit_length(&limited, ids.n, err);
+    bool ok = encode(&ids, m, t, prompt, o, err) && limit_length(&limited, ids.n, err);
     if (ok && o->num_beams > 1) ok = genet__beam_search(d, t, m, ids.at, ids.n, &limited, piece, user, err);
     else if (ok) ok = generate(&w, m, &ids, err);
     release(&w);

@@ -31,13 +31,21 @@ typedef struct generation_options {
     int64_t logprobs;               /* 0: none; k: the k likeliest with every token */
     int64_t seed;
     bool    ignore_eos;
-    int_list eos_token_id;          /* empty: what config.json and the tokenizer say */
+    int_list eos_token_id;          /* empty: what config.json says, */
+    bool     eos_of_file;           /* but with this generation_config.json speaks alone, and may name none; no field */
 } generation_options;
 extern const fields genet__generation_fields;
 
-/* What FOLDER/generation_config.json says, over the defaults; a field that `given` (may be NULL) names as
- * set by the user stays.  What options imply for others (beams are not sampled) is done here too, so call it
- * in any case. No such file, or folder NULL: nothing more changes. */
+/* FOLDER/generation_config.json, read but not understood; json NULL: there is none. */
+typedef struct generation_file { json_t *json; char *path; } generation_file;
+bool genet__generation_file_read(generation_file *f, const char *folder, genet_err *err);
+void genet__generation_file_release(generation_file *f);
+/* What the file says, over the defaults; a field that `given` (may be NULL) names as set by the user stays.  What
+ * options imply for others (beams are not sampled) is done here too, so call it in any case.  What the file says and
+ * genet cannot do is GENET_ERR_FORMAT.  f is only read. */
+bool genet__generation_settle(generation_options *o, const generation_file *f, bool (*given)(const void *user, const char *name),
+                              const void *user, arena *a, genet_err *err);
+/* Both. */
 bool genet__generation_defaults(generation_options *o, const char *folder, bool (*given)(const void *user, const char *name),
                                 const void *user, arena *a, genet_err *err);
 /* What single ranges do not say; in words. */
@@ -89,19 +97,27 @@ int64_t genet__generation_rows(const generation_options *o);
 bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char *prompt, const generation_options *o,
                      genet_piece_fn *piece, void *user, genet_err *err);
 
-/* The ids that end a text, how many: those of the options, else config.json's eos_token_id and the tokenizer's end; none
- * with ignore_eos. */
-int genet__end_tokens(const model *m, const tokenizer *t, const generation_options *o, int32_t out[8]);
+/* The ids that end a text: those of the options, else config.json's eos_token_id; of them those that the model can
+ * write.  None with ignore_eos. */
+typedef struct end_tokens { int n; int32_t id[INT_LIST_MAX]; } end_tokens;
+end_tokens genet__end_tokens(const model *m, const generation_options *o);
+bool genet__is_end(const end_tokens *e, int32_t id);
+/* What stands before a text that has no beginning: config.json's bos_token_id, or, as people do with GPT-2, the first token
+ * that ends the text before; -1: neither is there. */
+int32_t genet__start_token(const model *m, const generation_options *o);
 
-/* Append n bytes as UTF-8: what is none becomes U+FFFD, one for each longest beginning of a character, as Unicode
- * (chapter 3.9) recommends. */
-void genet__utf8_add(str *out, const char *bytes, size_t n);
+/* Special tokens are no text, and ids beyond the tokenizer's neither: models pad their vocabulary. */
+bool genet__is_text(const tokenizer *t, int32_t id);
+/* Append what id adds to a text whose last id that is text is *shown (-1: none yet), which becomes id.  Nothing stands
+ * between words and what is no text. */
+bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, genet_err *err);
 
 /* beam.c: transformers' _beam_search, token for token. */
 bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const int32_t *prompt, int64_t n_prompt,
                         const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err);
 
-/* complete.c: the *n likeliest continuations of text up to the end of the word, by best-first search; d has COMPLETE_ROWS rows. */
+/* complete.c: the *n likeliest continuations of text up to the end of the word, by best-first search; d has
+ * COMPLETE_ROWS rows. */
 enum { COMPLETE_ROWS = 8 };
 bool genet__complete(decoder *d, const tokenizer *t, const model *m, const char *text, genet_completion *out, int *n,
                      genet_err *err);

@@ -10,13 +10,14 @@
 #include "base/file.h"
 #include "infer/generate.h"
 
-enum { CONFIG_MAX_BYTES = 1 << 20, EOS_MAX = 8 };
+enum { CONFIG_MAX_BYTES = 1 << 20 };
 
 #define AT(member) offsetof(generation_options, member)
 static const field table[] = {
     { "max_new_tokens", FIELD_INT, AT(max_new_tokens), "200", 0, 1e12, NULL, 0, "tokens to write (-n, --tokens)" },
     { "max_length",  FIELD_INT,    AT(max_length),  "0", 0, 1e12, NULL, 0, "tokens of prompt and text together; 0: any" },
-    { "temperature", FIELD_DOUBLE, AT(temperature), "0.8", 0, 1000, NULL, 0, "0: always the likeliest; higher: bolder (--temp)" },
+    { "temperature", FIELD_DOUBLE, AT(temperature), "0.8", 0, 1000, NULL, 0,
+      "0: always the likeliest; higher: bolder (--temp)" },
     { "top_k",       FIELD_INT,    AT(top_k),       "0", 0, 1e9, NULL, 0, "only among the k likeliest; 0: all" },
     { "top_p",       FIELD_DOUBLE, AT(top_p),       "1", 0, 1, NULL, 0, "only among the likeliest that make up this share" },
     { "min_p",       FIELD_DOUBLE, AT(min_p),       "0", 0, 1, NULL, 0,
@@ -106,6 +107,15 @@ static bool take(json_t *to, const char *key, const json_t *value, const char *w
     return !json_object_set(to, key, (json_t *)value) || genet__err_memory(err);
 }
 
+/* What do_sample and num_beams say together. */
+static bool refuse_sampled_beams(const generation_options *o, const json_t *j, const char *where, const asked *a, genet_err *err)
+{
+    if (o->num_beams == 1 || !json_is_true(json_object_get(j, "do_sample")) || is_given(a, "num_beams") ||
+        is_given(a, "temperature")) return true;
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: num_beams %lld with do_sample true: beams are not sampled here; say "
+                          "temperature 0 or num_beams 1", where, (long long)o->num_beams);
+}
+
 /* do_sample says whether there is a temperature at all. */
 static bool take_sampling(json_t *to, const json_t *from, const char *where, const asked *a, genet_err *err)
 {
@@ -135,55 +145,87 @@ static bool read_config(generation_options *o, const json_t *j, const char *wher
     if (ok) settle_lengths(known, a);
     ok = ok && genet__fields_from_json(&genet__generation_fields, o, known, where, strings, err);
     if (ok && json_object_get(known, "max_length")) o->max_new_tokens = o->max_length;
+    ok = ok && refuse_sampled_beams(o, j, where, a, err);
+    if (!ok && err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;      /* a fault of the file */
     json_decref(known);
     return ok;
 }
 
-/* A path that is not there is none; one that cannot be made is no memory. */
-static bool read_file(generation_options *o, const char *path, const asked *a, arena *strings, genet_err *err)
+bool genet__generation_file_read(generation_file *f, const char *folder, genet_err *err)
 {
-    if (!path) return genet__err_memory(err);
-    if (!genet__file_exists(path)) return true;
-    json_t *j = genet__json_read(path, CONFIG_MAX_BYTES, err);
-    if (!j) return false;
-    bool ok = json_is_object(j) ? read_config(o, j, path, a, strings, err)
-                                : genet__err_set(err, GENET_ERR_FORMAT, "%s: must be a JSON object", path);
-    if (!ok && err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;      /* a fault of the file */
-    json_decref(j);
-    return ok;
+    *f = (generation_file){ .path = genet__path_join(folder, "generation_config.json") };
+    if (!f->path) return genet__err_memory(err);
+    if (!genet__file_exists(f->path)) return true;
+    f->json = genet__json_read(f->path, CONFIG_MAX_BYTES, err);
+    if (json_is_object(f->json)) return true;
+    if (f->json) genet__err_set(err, GENET_ERR_FORMAT, "%s: must be a JSON object", f->path);
+    genet__generation_file_release(f);
+    return false;
+}
+
+void genet__generation_file_release(generation_file *f)
+{
+    json_decref(f->json);
+    genet__free(f->path);
+    *f = (generation_file){0};
+}
+
+/* --- what goes together ----------------------------------------------------------------- */
+
+/* The names of the one or two options that are at fault go to `which`. */
+static bool check(const generation_options *o, const char *which[2], genet_err *err)
+{
+    which[0] = which[1] = o->repetition_penalty <= 0 ? "repetition_penalty" : "typical_p";
+    if (o->repetition_penalty <= 0)
+        return genet__err_set(err, GENET_ERR_USAGE, "repetition_penalty must be above 0; 1 is none");
+    if (o->typical_p <= 0) return genet__err_set(err, GENET_ERR_USAGE, "typical_p must be above 0; 1 keeps all");
+    if (o->num_beams == 1) return true;
+    which[0] = "num_beams", which[1] = "temperature";
+    if (o->temperature > 0)
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "num_beams %lld with temperature %g: beams are not sampled; leave one of "
+                              "the two out", (long long)o->num_beams, o->temperature);
+    which[1] = "num_return_sequences";
+    if (o->num_return_sequences > o->num_beams)
+        return genet__err_set(err, GENET_ERR_USAGE, "num_return_sequences %lld is more than num_beams %lld",
+                              (long long)o->num_return_sequences, (long long)o->num_beams);
+    return true;
+}
+
+bool genet__generation_check(const generation_options *o, genet_err *err)
+{
+    const char *which[2];
+    return check(o, which, err);
+}
+
+/* What none of the user's words has a part in is a fault of the file. */
+static bool check_file(const generation_options *o, const char *where, const asked *a, genet_err *err)
+{
+    const char *which[2];
+    genet_err why;
+    if (check(o, which, &why) || is_given(a, which[0]) || is_given(a, which[1])) return true;
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s", where, why.text);
+}
+
+bool genet__generation_settle(generation_options *o, const generation_file *f, given_fn *given, const void *user, arena *a,
+                              genet_err *err)
+{
+    asked who = { given, user };
+    o->eos_of_file = f->json && !is_given(&who, "eos_token_id");
+    if (is_given(&who, "max_length") && !is_given(&who, "max_new_tokens")) o->max_new_tokens = o->max_length;
+    if (f->json) TRY(read_config(o, f->json, f->path, &who, a, err));
+    if (o->num_beams > 1 && !is_given(&who, "temperature")) o->temperature = 0;
+    return !f->json || check_file(o, f->path, &who, err);
 }
 
 bool genet__generation_defaults(generation_options *o, const char *folder, given_fn *given, const void *user, arena *a,
                                 genet_err *err)
 {
-    asked who = { given, user };
-    if (is_given(&who, "max_length") && !is_given(&who, "max_new_tokens")) o->max_new_tokens = o->max_length;
-    char *path = folder ? genet__path_join(folder, "generation_config.json") : NULL;
-    bool ok = !folder || read_file(o, path, &who, a, err);
-    genet__free(path);
-    TRY(ok);
-    if (o->num_beams > 1 && !is_given(&who, "temperature")) o->temperature = 0;
-    return true;
-}
-
-/* --- what goes together ----------------------------------------------------------------- */
-
-bool genet__generation_check(const generation_options *o, genet_err *err)
-{
-    if (o->repetition_penalty <= 0)
-        return genet__err_set(err, GENET_ERR_USAGE, "repetition_penalty must be above 0; 1 is none");
-    if (o->typical_p <= 0) return genet__err_set(err, GENET_ERR_USAGE, "typical_p must be above 0; 1 keeps all");
-    if (o->eos_token_id.n > EOS_MAX)
-        return genet__err_set(err, GENET_ERR_USAGE, "eos_token_id: %d tokens, at most %d may end a text",
-                              o->eos_token_id.n, EOS_MAX);
-    if (o->num_beams == 1) return true;
-    if (o->temperature > 0)
-        return genet__err_set(err, GENET_ERR_USAGE, "num_beams %lld with temperature %g: beams are not sampled; leave one of "
-                              "the two out", (long long)o->num_beams, o->temperature);
-    if (o->num_return_sequences > o->num_beams)
-        return genet__err_set(err, GENET_ERR_USAGE, "num_return_sequences %lld is more than num_beams %lld",
-                              (long long)o->num_return_sequences, (long long)o->num_beams);
-    return true;
+    generation_file f = {0};
+    bool ok = !folder || genet__generation_file_read(&f, folder, err);
+    ok = ok && genet__generation_settle(o, &f, given, user, a, err);
+    genet__generation_file_release(&f);
+    return ok;
 }
 
 int64_t genet__generation_rows(const generation_options *o)

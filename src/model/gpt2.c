@@ -8,7 +8,6 @@
  * residual stream divided by sqrt(2 n_layer). */
 #include <math.h>
 #include <stddef.h>
-#include <string.h>
 #include "base/err.h"
 #include "model/model.h"
 
@@ -22,19 +21,24 @@ typedef struct gpt2 {
 
 #define AT(member) offsetof(gpt2, member)
 static const field config_fields[] = {
-    { "vocab_size",         FIELD_INT,    AT(vocab_size),         "50257", 1, 1 << 24, NULL, 0, "number of different tokens" },
+    { "vocab_size",         FIELD_INT,    AT(vocab_size),         "50257", 1, 1 << 24, NULL, 0,
+      "number of different tokens" },
     { "n_positions",        FIELD_INT,    AT(n_positions),        "1024", 1, 1 << 24, NULL, 0, "longest text, in tokens" },
     { "n_embd",             FIELD_INT,    AT(n_embd),             "768", 1, 1 << 20, NULL, 0, "width" },
     { "n_layer",            FIELD_INT,    AT(n_layer),            "12", 1, 1024, NULL, 0, "number of blocks" },
     { "n_head",             FIELD_INT,    AT(n_head),             "12", 1, 1 << 16, NULL, 0, "attention heads" },
-    { "n_inner",            FIELD_INT,    AT(n_inner),            "-1", -1, 1 << 22, NULL, 0, "width inside the MLP; null: 4 n_embd" },
+    { "n_inner",            FIELD_INT,    AT(n_inner),            "-1", -1, 1 << 22, NULL, 0,
+      "width inside the MLP; null: 4 n_embd" },
     { "activation_function", FIELD_CHOICE, AT(activation_function), "gelu_new", 0, 0, ACTIVATION_CHOICES, 0, "in the MLP" },
-    { "resid_pdrop",        FIELD_DOUBLE, AT(resid_pdrop),        "0.1", 0, 0.999, NULL, 0, "dropout before each residual sum" },
+    { "resid_pdrop",        FIELD_DOUBLE, AT(resid_pdrop),        "0.1", 0, 0.999, NULL, 0,
+      "dropout before each residual sum" },
     { "embd_pdrop",         FIELD_DOUBLE, AT(embd_pdrop),         "0.1", 0, 0.999, NULL, 0, "dropout of the embeddings" },
     { "attn_pdrop",         FIELD_DOUBLE, AT(attn_pdrop),         "0.1", 0, 0.999, NULL, 0, "dropout of attention weights" },
     { "layer_norm_epsilon", FIELD_DOUBLE, AT(layer_norm_epsilon), "1e-5", 0, 1, NULL, 0, "added to the variance" },
-    { "initializer_range",  FIELD_DOUBLE, AT(initializer_range),  "0.02", 0, 10, NULL, 0, "standard deviation of new weights" },
-    { "tie_word_embeddings", FIELD_BOOL,  AT(tie_word_embeddings), "true", 0, 0, NULL, 0, "the output uses the table of the input" },
+    { "initializer_range",  FIELD_DOUBLE, AT(initializer_range),  "0.02", 0, 10, NULL, 0,
+      "standard deviation of new weights" },
+    { "tie_word_embeddings", FIELD_BOOL,  AT(tie_word_embeddings), "true", 0, 0, NULL, 0,
+      "the output uses the table of the input" },
     { "scale_attn_weights", FIELD_BOOL,   AT(scale_attn_weights), "true", 0, 0, NULL, 0, "scores / sqrt(head size)" },
     { "scale_attn_by_inverse_layer_idx", FIELD_BOOL, AT(scale_attn_by_inverse_layer_idx), "false", 0, 0, NULL, 0,
       "and / (layer + 1)" },

@@ -4,7 +4,6 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "format/hf.h"
-#include <stdio.h>
 #include <string.h>
 
 const family *const genet__families[] = { &genet__family_gpt2, &genet__family_mlp, NULL };
@@ -43,12 +42,30 @@ static bool rename_aliases(const family *f, json_t *config, const char *where, g
     return true;
 }
 
-/* Fields that config.json has and genet does not know are passed over; one that is null is one that is not there. */
-static bool read_config(const family *f, void *config, const json_t *j, const char *where, arena *a, genet_err *err)
+/* Several tokens may end a text: an array of ids, the first of which the config's field holds. */
+static bool read_ends(model *m, json_t *config, const char *where, genet_err *err)
 {
+    static const char key[] = "eos_token_id";
+    const json_t *list = json_object_get(config, key);
+    if (!json_is_array(list)) return true;
+    m->ends.n = (int)json_array_size(list);
+    bool ok = m->ends.n > 0 && m->ends.n <= INT_LIST_MAX;
+    for (int i = 0; ok && i < m->ends.n; i++) {
+        ok = json_is_integer(json_array_get(list, (size_t)i));
+        m->ends.at[i] = json_integer_value(json_array_get(list, (size_t)i));
+    }
+    if (!ok) return genet__err_set(err, GENET_ERR_FORMAT, "%s: \"%s\" is no list of 1 to %d ids", where, key, INT_LIST_MAX);
+    return !json_object_set_new(config, key, json_integer(m->ends.at[0])) || genet__err_memory(err);
+}
+
+/* Fields that config.json has and genet does not know are passed over; one that is null is one that is not there. */
+static bool read_config(model *m, const json_t *j, const char *where, genet_err *err)
+{
+    const family *f = m->family;
     json_t *present = json_object();
     bool ok = (present && genet__json_merge(present, j, true)) || genet__err_memory(err);
-    ok = ok && rename_aliases(f, present, where, err) && genet__fields_from_json(f->config, config, present, where, a, err);
+    ok = ok && rename_aliases(f, present, where, err) && read_ends(m, present, where, err) &&
+         genet__fields_from_json(f->config, m->config, present, where, &m->arena, err);
     json_decref(present);
     return ok;
 }
@@ -80,15 +97,23 @@ static bool write_generation(const json_t *config, const char *folder, genet_err
     return ok;
 }
 
+/* As they were read. */
+static bool write_ends(const model *m, json_t *config)
+{
+    json_t *list = m->ends.n ? json_array() : NULL;
+    for (int i = 0; list && i < m->ends.n; i++) genet__json_append(&list, json_integer(m->ends.at[i]));
+    return !m->ends.n || !json_object_set_new(config, "eos_token_id", list);
+}
+
 /* Both spellings of the type: releases of transformers know one or the other. */
 json_t *genet__model_config_json(const model *m, genet_dtype type)
 {
     const char *name = type == GENET_F16 ? "float16" : type == GENET_BF16 ? "bfloat16" : "float32";
-    json_t *all = json_pack("{s:s, s:[s], s:s, s:s}", "model_type", m->family->name, "architectures", m->family->architecture,
-                            "dtype", name, "torch_dtype", name);
+    json_t *all = json_pack("{s:s, s:[s], s:s, s:s}", "model_type", m->family->name, "architectures",
+                            m->family->architecture, "dtype", name, "torch_dtype", name);
     json_t *own = genet__fields_to_json(m->family->config, m->config);
     if (own) none_to_null(own);
-    bool ok = all && own && genet__json_merge(all, own, false);
+    bool ok = all && own && write_ends(m, own) && genet__json_merge(all, own, false);
     json_decref(own);
     if (ok) return all;
     json_decref(all);
@@ -131,6 +156,14 @@ void genet__model_free(model *m)
     genet__free(m);
 }
 
+int32_t genet__model_token(const model *m, const char *key)
+{
+    const field *f = genet__fields_find(m->family->config, key);
+    if (!f || f->type != FIELD_INT || !m->family->vocab_size) return -1;
+    int64_t id = *genet__model_int(m, f->offset);
+    return id < *genet__model_int(m, m->family->vocab_size) ? (int32_t)id : -1;
+}
+
 /* Build the forward pass once for the least input: the parameters are what it
  * asks for. */
 bool genet__model_declare(model *m, genet_err *err)
@@ -149,7 +182,7 @@ bool genet__model_declare(model *m, genet_err *err)
     return ok;
 }
 
-bool genet__model_load(model *m, const char *folder, model_weights how, genet_err *err)
+static bool load(model *m, const char *folder, model_weights how, genet_err *err)
 {
     const family *f = m->family;
     weight_names names = { f->prefix, f->ignored, { f->tied[0], f->tied[1] } };
@@ -161,7 +194,8 @@ static bool unknown_family(const char *where, const char *name, genet_err *err)
     str known = {0};
     for (const family *const *f = genet__families; *f; f++)
         genet__str_printf(&known, "%s%s", f == genet__families ? "" : ", ", (*f)->name);
-    genet__err_set(err, GENET_ERR_FORMAT, "%s: model_type is \"%s\"; genet knows %s", where, SHOWN(name), genet__str(&known));
+    genet__err_set(err, GENET_ERR_FORMAT, "%s: model_type is \"%s\"; genet knows %s", where, SHOWN(name),
+                   genet__str(&known));
     genet__str_release(&known);
     return false;
 }
@@ -176,7 +210,7 @@ model *genet__model_from_config(const json_t *config, const char *where, genet_d
         return NULL;
     }
     model *m = genet__model_new(f, NULL, d, 0, err);
-    if (m && read_config(f, m->config, config, where, &m->arena, err)) return m;
+    if (m && read_config(m, config, where, err)) return m;
     genet__model_free(m);
     return NULL;
 }
@@ -193,7 +227,7 @@ model *genet__model_open(const char *folder, genet_device *d, model_weights how,
     genet__hf_close(&f);
     bool ok = m;
     ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
-    if (ok && how != MODEL_NO_WEIGHTS) ok = genet__model_load(m, folder, how, err);
+    if (ok && how != MODEL_NO_WEIGHTS) ok = load(m, folder, how, err);
     if (ok) return m;
     /* what would be wrong usage on the command line is a fault of the file here */
     if (err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;

@@ -52,6 +52,7 @@ const family *genet__family_find(const char *name);
 typedef struct model {
     const family *family;
     void         *config;
+    int_list      ends;         /* config.json's eos_token_id, when it is an array; else empty */
     params       *params;
     arena         arena;
 } model;
@@ -72,8 +73,6 @@ typedef enum model_weights { MODEL_NO_WEIGHTS, MODEL_WRITABLE, MODEL_READ_ONLY }
 model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err);
 /* The family that a config.json names, with its config read and no parameters declared yet; where goes into messages. */
 model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err);
-/* Add the weights of folder to a declared model. */
-bool   genet__model_load(model *m, const char *folder, model_weights how, genet_err *err);
 /* config.json and, for models of text, generation_config.json. */
 bool   genet__model_write_config(const model *m, const char *folder, genet_err *err);
 /* What config.json says, for weights stored as `type`; NULL: no memory. */
@@ -82,6 +81,8 @@ static inline int64_t *genet__model_int(const model *m, size_t offset)
 {
     return (int64_t *)((char *)m->config + offset);
 }
+/* The token that this field of the config ("eos_token_id") names; -1: it names none of the vocabulary, or is not there. */
+int32_t genet__model_token(const model *m, const char *key);
 
 /* --- weights.c: params from safetensors -------------------------------------- */
 

@@ -8,7 +8,6 @@
 #include "model/model.h"
 #include "base/alloc.h"
 #include "base/err.h"
-#include <stdio.h>
 #include <string.h>
 
 typedef struct reader {
@@ -38,7 +37,8 @@ static const safetensor *find(const reader *r, const char *name, const safetenso
     const char *cut = short_name(r, name);
     const safetensor *t = genet__shards_find(r->from, name, file);
     if (!t && cut) t = genet__shards_find(r->from, cut, file);
-    if (!t && r->names->tied[1] && !strcmp(name, r->names->tied[1])) t = genet__shards_find(r->from, r->names->tied[0], file);
+    if (!t && r->names->tied[1] && !strcmp(name, r->names->tied[1]))
+        t = genet__shards_find(r->from, r->names->tied[0], file);
     return t;
 }
 

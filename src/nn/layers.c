@@ -96,12 +96,18 @@ tensor *genet__dropout(net *n, tensor *x, double p)
 static tensor *identity(tensor *x) { return x; }
 static tensor *leaky_relu(tensor *x) { return genet_leaky_relu(x, 0.01); }
 static tensor *elu(tensor *x) { return genet_elu(x, 1.0); }
+/* Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2: x sigmoid(1.702 x). */
+static tensor *quick_gelu(tensor *x)
+{
+    return genet_mul(x, genet_sigmoid(genet_mul(x, genet_scalar_like(x, 1.702))));
+}
 
 activation_fn *genet__activation(const char *name)
 {
     static const struct { const char *name; activation_fn *fn; } table[] = {
         { "relu", genet_relu }, { "gelu", genet_gelu }, { "gelu_new", genet_gelu_tanh },
-        { "gelu_pytorch_tanh", genet_gelu_tanh }, { "tanh", genet_tanh }, { "sigmoid", genet_sigmoid },
+        { "gelu_pytorch_tanh", genet_gelu_tanh }, { "gelu_fast", genet_gelu_tanh }, { "quick_gelu", quick_gelu },
+        { "tanh", genet_tanh }, { "sigmoid", genet_sigmoid },
         { "silu", genet_silu }, { "swish", genet_silu }, { "leaky_relu", leaky_relu }, { "elu", elu },
         { "softplus", genet_softplus }, { "identity", identity },
     };

@@ -45,7 +45,7 @@ typedef tensor *activation_fn(tensor *x);
 /* By Hugging Face's names, ACTIVATION_CHOICES; NULL when there is none. */
 activation_fn *genet__activation(const char *name);
 #define ACTIVATION_CHOICES \
-    "relu|gelu|gelu_new|gelu_pytorch_tanh|tanh|sigmoid|silu|swish|leaky_relu|elu|softplus|identity"
+    "relu|gelu|gelu_new|gelu_pytorch_tanh|gelu_fast|quick_gelu|tanh|sigmoid|silu|swish|leaky_relu|elu|softplus|identity"
 
 /* How model code spells them. */
 #define linear(...)     genet__linear(__VA_ARGS__)

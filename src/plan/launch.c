@@ -59,7 +59,9 @@ static int add_reg(builder *b, ew_reg r, tensor *value, const shape *as)
     return b->n_reg++;
 }
 
-bool genet__plan_reads_memory(const genet_plan *p, int s, tensor *member, int k)
+/* Does input k of a step's elementwise member come from memory, not from a
+ * register or a constant? */
+static bool reads_memory(const genet_plan *p, int s, tensor *member, int k)
 {
     tensor *x = member->in[k];
     if (!x || genet__rewrites(member->op, k) || genet__plan_is_const(x)) return false;
@@ -90,7 +92,7 @@ static int input_reg(builder *b, tensor *m, int k)
 {
     tensor *x = m->in[k];
     if (genet__plan_is_const(x)) return const_reg(b, x);
-    if (!genet__plan_reads_memory(b->plan, b->index, m, k)) return member_reg(b, genet__plan_producer(x));
+    if (!reads_memory(b->plan, b->index, m, k)) return member_reg(b, genet__plan_producer(x));
     for (int i = 0; i < b->n_reg; i++)
         if (b->reg_value[i] == x && b->reg_shape[i] && genet__same_shape(b->reg_shape[i], &m->shape)) return i;
     int arg = add_arg(b, x, &m->shape);
@@ -254,7 +256,7 @@ static bool mark_stored(genet_plan *p)
             if (st->head->in[k]) stored[genet__plan_producer(st->head->in[k])->id] = true;
         for (int m = 0; m < st->n_member; m++)
             for (int k = 0; k < st->member[m]->n_in; k++)
-                if (genet__plan_reads_memory(p, s, st->member[m], k))
+                if (reads_memory(p, s, st->member[m], k))
                     stored[genet__plan_producer(st->member[m]->in[k])->id] = true;
     }
     return true;

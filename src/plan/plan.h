@@ -76,9 +76,6 @@ bool genet__plan_place(genet_plan *p, genet_err *err);
 
 /* The kernel this device has for y's op and type, or NULL. */
 const kernel *genet__plan_kernel(const genet_plan *p, const tensor *y);
-/* Does input k of a step's elementwise member come from memory, not from a
- * register or a constant? */
-bool genet__plan_reads_memory(const genet_plan *p, int step, tensor *member, int k);
 
 /* The tensor whose computation t's value comes from: through views. */
 static inline tensor *genet__plan_producer(tensor *t)

@@ -31,7 +31,8 @@ static const field option_fields[] = {
     { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder" },
     { "batches",      FIELD_STRING, AT(batches),      NULL, 0, 0, NULL, 0,
       "take batches from this .npy (batches, rows, block-size + 1), for comparisons" },
-    { "vocab_size",   FIELD_INT,    AT(vocab_size),   "0", 0, 1 << 24, NULL, 0, "0: the tokenizer's; for `plan` without data" },
+    { "vocab_size",   FIELD_INT,    AT(vocab_size),   "0", 0, 1 << 24, NULL, 0,
+      "0: the tokenizer's; for `plan` without data" },
 };
 static const fields option_table = { "task lm", option_fields, sizeof option_fields / sizeof *option_fields };
 
@@ -53,13 +54,37 @@ typedef struct lm {
 
 /* --- text ------------------------------------------------------------------------ */
 
-/* The tokenizer as --tokenizer would spell it.  A run killed in its first moments has not written its own yet: it is
- * learned again, to the same. */
-static const char *tokenizer_spec(const lm *l)
+/* The model's folder that the tokenizer is in; NULL: --tokenizer says.  A run killed in its first moments has not
+ * written its own yet: it is learned again, to the same. */
+static const char *tokenizer_folder(const lm *l)
 {
     if (l->s->train.resume && genet__file_exists_in(l->s->train.out, "tokenizer.json")) return l->s->train.out;
-    if (l->o->from && !genet__options_was_given(&l->s->options, "tokenizer")) return l->o->from;
-    return l->o->tokenizer;
+    return l->o->from && !genet__options_was_given(&l->s->options, "tokenizer") ? l->o->from : NULL;
+}
+
+/* The weights of --from know the ids of its own tokenizer and of no other; a folder without one takes any. */
+static bool same_tokenizer(const lm *l, genet_err *err)
+{
+    char own[HASH_HEX], given[HASH_HEX];
+    tokenizer *t = genet__file_exists_in(l->o->from, "tokenizer.json") ? genet__tokenizer_load(l->o->from, err) : NULL;
+    if (!t) return !genet__file_exists_in(l->o->from, "tokenizer.json");
+    genet__tokenizer_hash(t, own);
+    genet__tokenizer_hash(l->tokenizer, given);
+    genet__tokenizer_free(t);
+    return !strcmp(own, given) ||
+           genet__err_set(err, GENET_ERR_USAGE,
+                          "--tokenizer %s is not the tokenizer of %s, and its weights know the ids of that "
+                          "one only: leave --tokenizer out", l->o->tokenizer, l->o->from);
+}
+
+static bool open_tokenizer(lm *l, text_source *source, const text_scan *scan, const train_watch *watch, genet_err *err)
+{
+    const char *folder = tokenizer_folder(l);
+    int64_t n_train = genet__corpus_train_chars(scan->n_chars, l->o->val_fraction);
+    l->tokenizer = folder ? genet__tokenizer_load(folder, err)
+                          : genet__tokenizer_make(l->o->tokenizer, source, scan, n_train, watch, err);
+    if (!l->tokenizer) return folder == l->o->from && genet__err_prefix(err, "the tokenizer of --from: ");
+    return folder || !l->o->from || same_tokenizer(l, err);
 }
 
 /* Long work before the first step: a line now and then, and an ear for Ctrl-C. */
@@ -117,7 +142,8 @@ static bool check_corpus(lm *l, const text_scan *scan, genet_err *err)
         genet__corpus_read(c, at, n, ids);
         for (int64_t i = 0; i < n; i++)
             if (ids[i] < 0 || ids[i] >= vocab)
-                return genet__err_set(err, GENET_ERR_FORMAT, "%s/corpus.bin holds the id %lld, and the tokenizer has %d", l->folder,
+                return genet__err_set(err, GENET_ERR_FORMAT,
+                                      "%s/corpus.bin holds the id %lld, and the tokenizer has %d", l->folder,
                                       (long long)ids[i], vocab);
     }
     return true;
@@ -129,9 +155,7 @@ static bool read_text(lm *l, text_source *source, text_scan *scan, genet_err *er
     stage_log log = { .s = l->s };
     train_watch watch = { tell_stage, &log };
     TRY(genet__source_scan(source, scan, err));
-    int64_t n_train = genet__corpus_train_chars(scan->n_chars, l->o->val_fraction);
-    l->tokenizer = genet__tokenizer_make(tokenizer_spec(l), source, scan, n_train, &watch, err);
-    if (!l->tokenizer) return false;
+    TRY(open_tokenizer(l, source, scan, &watch, err));
     if (!l->s->train.resume) {
         TRY(make_corpus(l, source, scan, &watch, err));
         log_corpus(l);
@@ -178,6 +202,8 @@ static bool open_text(lm *l, genet_err *err)
     l->has_corpus = true;
     if (l->s->train.resume && !all_exist(paths, n)) return resume_without_text(l, err);
     TRY(genet__file_make_dirs(l->folder, err));         /* also for a copy of standard input */
+    TRY(genet__save_lock(l->folder, &l->s->lock, err));
+    l->s->locked = true;
     text_source *source = genet__source_open(paths, n, l->folder, err);
     text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
     bool ok = source && (scan ? read_text(l, source, scan, err) : genet__err_memory(err));
@@ -226,7 +252,8 @@ static bool open_model(lm *l, genet_err *err)
     l->model = genet__model_open(folder, l->s->device, saved < 0 ? MODEL_WRITABLE : MODEL_NO_WEIGHTS, err);
     if (!l->model) return false;
     if (l->model->family != l->s->family)
-        return genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, not a %s", folder, l->model->family->name, l->s->family->name);
+        return genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, not a %s", folder, l->model->family->name,
+                              l->s->family->name);
     return adopt_config(l, err);
 }
 
@@ -263,7 +290,8 @@ static bool new_model(lm *l, genet_err *err)
 {
     setup *s = l->s;
     int64_t *vocab_size = (int64_t *)((char *)s->config + s->family->vocab_size), asked = size_in_spec(l->o->tokenizer);
-    *vocab_size = l->tokenizer ? genet__tokenizer_size(l->tokenizer) : l->o->vocab_size ? l->o->vocab_size : asked ? asked : 50257;
+    *vocab_size = l->o->vocab_size ? l->o->vocab_size : asked ? asked : 50257;
+    if (l->tokenizer) *vocab_size = genet__tokenizer_size(l->tokenizer);
     int32_t end = l->has_corpus ? genet__tokenizer_end(l->tokenizer) : -1;
     if (end >= 0 && in_training_part(&l->corpus, end)) {
         set_id(s, "bos_token_id", end);
@@ -279,8 +307,8 @@ static bool ids_fit(const lm *l, genet_err *err)
 {
     int64_t vocab = *genet__model_int(l->model, l->s->family->vocab_size);
     return !l->tokenizer || genet__tokenizer_size(l->tokenizer) <= vocab ||
-           genet__err_set(err, GENET_ERR_USAGE, "the tokenizer has %d tokens and the model only %lld", genet__tokenizer_size(l->tokenizer),
-                          (long long)vocab);
+           genet__err_set(err, GENET_ERR_USAGE, "the tokenizer has %d tokens and the model only %lld",
+                          genet__tokenizer_size(l->tokenizer), (long long)vocab);
 }
 
 /* --- batches ------------------------------------------------------------------------ */
@@ -313,7 +341,8 @@ static void read_row(lm *l, int64_t step, int64_t micro, int64_t row)
         return;
     }
     uint64_t choices = (uint64_t)(l->corpus.n_train - T), index = (uint64_t)(micro * l->rows + row);
-    uint64_t from = genet__rng_below((uint64_t)l->s->train.seed, genet__rng_stream("batches"), (uint32_t)step, index, choices);
+    uint64_t from = genet__rng_below((uint64_t)l->s->train.seed, genet__rng_stream("batches"), (uint32_t)step, index,
+                                     choices);
     genet__corpus_read(&l->corpus, (int64_t)from, T + 1, l->ids);
 }
 
@@ -340,7 +369,7 @@ static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **
     l->x = genet_input(n->graph, "x", GENET_I32, GENET_DIMS(rows, l->T));
     l->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows, l->T));
     tensor *logits = l->model->family->forward(n, l->model->config, &(model_inputs){ .x = l->x });
-    *loss_sum = genet_cross_entropy(logits, l->target, -100, 0);
+    *loss_sum = genet_cross_entropy(logits, l->target, NO_TARGET, 0);
     *count = genet_side(*loss_sum, 1);
     return true;
 }
@@ -469,14 +498,15 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
     json_t *settings = NULL;
     int n = 0;
     bool ok = true;
-    const char *spec = tokenizer_spec(l);
-    bool chars = !strcmp(spec, "char");
+    const char *folder = tokenizer_folder(l), *spec = l->o->tokenizer;
+    bool chars = !folder && !strcmp(spec, "char"), learned = !folder && genet__tokenizer_is_learned(spec);
     const char **paths = chars && l->o->data ? genet__split_lines(l->o->data, &n, &s->arena) : NULL;
     text_source *source = n ? genet__source_open(paths, n, NULL, err) : NULL;
     text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
     if (n) ok = source && (scan || genet__err_memory(err)) && genet__source_scan(source, scan, err);
     if (ok && scan) ok = (l->tokenizer = genet__tokenizer_from_chars(&scan->chars, err));
-    else if (ok && !genet__tokenizer_is_learned(spec) && !l->o->vocab_size) ok = (l->tokenizer = genet__tokenizer_load(spec, err));
+    else if (ok && !learned && !l->o->vocab_size)
+        ok = (l->tokenizer = genet__tokenizer_load(folder ? folder : spec, err));
     ok = ok && prepare(l, &job, &settings, err) &&
          genet__train_cost(&job, job.batch_rows, s->train.gradient_accumulation_steps, out, err);
     genet__free(scan);
@@ -487,11 +517,13 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
 }
 
 static const char details[] =
-    "Files, in the order of their names, are one text.  It is tokenized once, into OUT/training; its last tenth (val-fraction)\n"
+    "Files, in the order of their names, are one text.  It is tokenized once, into OUT/training; its last "
+    "tenth (val-fraction)\n"
     "is kept for validation, and evaluation predicts every token of it but the first once, in blocks that do not overlap.\n"
     "A batch is batch-size blocks that begin anywhere in the rest.  OUT is a folder that transformers opens too.\n"
     "Ctrl-C saves and stops; --out OUT --resume goes on and ends as if nothing had happened.  A resumed run keeps its\n"
-    "settings: only max-steps, early-stopping-patience, eval-, save- and log-steps, keep, save-total-limit and threads may be\n"
+    "settings: only max-steps, early-stopping-patience, eval-, save- and log-steps, keep, save-total-limit "
+    "and threads may be\n"
     "given anew, and data, when it is the same text in another place.\n";
 
 const task genet__task_lm = {

@@ -3,12 +3,9 @@
  * fixed plan serves all; what does not fill it has targets that count
  * nothing. */
 #include <math.h>
-#include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "task/lm.h"
-
-enum { IGNORE = -100 };
 
 /* Forward and loss of (rows, T); sum and count are read back. */
 bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, genet_err *err)
@@ -21,7 +18,7 @@ bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, genet_e
     e->x = genet_input(e->graph, "x", GENET_I32, GENET_DIMS(rows, T));
     e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
     tensor *logits = m->family->forward(&n, m->config, &(model_inputs){ .x = e->x });
-    e->sum = genet_cross_entropy(logits, e->target, IGNORE, 0);
+    e->sum = genet_cross_entropy(logits, e->target, NO_TARGET, 0);
     e->count = genet_side(e->sum, 1);
     tensor *out[] = { e->sum, e->count };
     e->plan = genet_compile(e->graph, out, 2, m->params->device, NULL, err);
@@ -52,7 +49,7 @@ static void fill_row(lm_eval *e, const corpus *c, int64_t row, int64_t at, int64
     genet__corpus_read(c, at + 1, n, y);
     for (int64_t i = n; i < e->T; i++) {
         x[i] = 0;
-        y[i] = IGNORE;
+        y[i] = NO_TARGET;
     }
 }
 
@@ -84,9 +81,10 @@ bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t
         sum += (double)part;
         count += (int64_t)n;
     }
-    if (!count) return genet__err_set(err, GENET_ERR_USAGE, "a text of %lld tokens has nothing to predict", (long long)(to - from));
+    if (!count)
+        return genet__err_set(err, GENET_ERR_USAGE, "a text of %lld tokens has nothing to predict", (long long)(to - from));
     double bytes = (double)genet__corpus_bytes(c, t, from + 1, to);
-    *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count, .accuracy = NAN,
-                          .bits_per_byte = bytes > 0 ? sum / log(2) / bytes : NAN };
+    *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count,
+                          .accuracy = NAN, .bits_per_byte = bytes > 0 ? sum / log(2) / bytes : NAN };
     return true;
 }

@@ -18,7 +18,7 @@
 #include "text/space.h"
 
 enum {
-    IGNORE = -100, QUEUE = 4096, SHORTEST = 16,
+    QUEUE = 4096, SHORTEST = 16,
     BATCH_TOKENS = 4096, BATCH_LOGITS = 1 << 25,        /* of one run; one row is run however long it is */
     LINES = 1024, LINES_BYTES = 1 << 22, LINES_TOKENS = 1 << 20,        /* read before they are scored */
 };
@@ -58,14 +58,6 @@ typedef struct scorer {
 
 /* --- opening ------------------------------------------------------------------------ */
 
-/* The config's bos_token_id, where it is one of the model's tokens. */
-static int32_t first_token(const model *m, int64_t vocab)
-{
-    const field *f = genet__fields_find(m->family->config, "bos_token_id");
-    int64_t id = f ? *(const int64_t *)((const char *)m->config + f->offset) : -1;
-    return id < vocab ? (int32_t)id : -1;
-}
-
 /* What model and options allow. */
 static bool settle(scorer *s, const model *m, const lm_score_options *o, genet_err *err)
 {
@@ -87,7 +79,7 @@ static bool settle(scorer *s, const model *m, const lm_score_options *o, genet_e
         return genet__err_set(err, GENET_ERR_FORMAT, "the tokenizer has %d tokens and the model only %lld: they do not "
                               "belong together", genet__tokenizer_size(s->tokenizer), (long long)s->vocab);
     s->T = s->stride ? s->context - 1 : s->context;
-    s->bos = first_token(m, s->vocab);
+    s->bos = genet__model_token(m, "bos_token_id");
     return true;
 }
 
@@ -148,7 +140,7 @@ static bool build(pass *p, scorer *s, genet_err *err)
     p->x = genet_input(p->graph, "x", GENET_I32, GENET_DIMS(p->rows, p->T));
     p->target = genet_input(p->graph, "target", GENET_I32, GENET_DIMS(p->rows, p->T));
     tensor *logits = s->model.family->forward(&n, s->model.config, &(model_inputs){ .x = p->x });     /* (rows, T, V) */
-    p->lse = genet_side(genet_cross_entropy(logits, p->target, IGNORE, 0), 2);
+    p->lse = genet_side(genet_cross_entropy(logits, p->target, NO_TARGET, 0), 2);
     p->picked = genet_gather_last(logits, genet_reshape(p->target, GENET_DIMS(p->rows, p->T, 1)));
     tensor *out[] = { p->lse, p->picked };
     p->plan = genet_compile(p->graph, out, 2, s->model.params->device, NULL, err);
@@ -204,10 +196,10 @@ static void fill_row(scorer *s, const pass *p, int64_t row, const window *w)
         span_read(w->of, w->at, n, x);
         span_read(w->of, w->at + 1, n, y);
     }
-    for (int64_t i = 0; w && i < w->skip; i++) y[i] = IGNORE;
+    for (int64_t i = 0; w && i < w->skip; i++) y[i] = NO_TARGET;
     for (int64_t i = n; i < p->T; i++) {
         x[i] = 0;
-        y[i] = IGNORE;
+        y[i] = NO_TARGET;
     }
 }
 
@@ -346,7 +338,7 @@ static void write_score(genet_score *out, const tally *t, int64_t words)
 static bool score_span(scorer *s, const span *of, tally *to, genet_err *err)
 {
     if (of->n < 2)
-        return genet__err_set(err, GENET_ERR_USAGE, "the text has %lld tokens; evaluation needs 2 at least",
+        return genet__err_set(err, GENET_ERR_FORMAT, "the text has %lld tokens; evaluation needs 2 at least",
                               (long long)of->n);
     return add_span(s, of, to, err) && run_queue(s, err);
 }
@@ -457,6 +449,15 @@ static bool end_line(line_reader *r, const text_source *source, ptrdiff_t end, g
     return (r->n < LINES && r->text.n < LINES_BYTES && ids->n < LINES_TOKENS) || flush_lines(r, err);
 }
 
+/* Of the line end \r\n: how many bytes go. */
+static ptrdiff_t drop_return(line_reader *r)
+{
+    str *s = &r->text;
+    if (s->failed || s->n == r->begin || s->at[s->n - 1] != '\r') return 0;
+    s->at[--s->n] = 0;
+    return 1;
+}
+
 static bool read_lines(line_reader *r, text_source *source, genet_err *err)
 {
     const char *text;
@@ -467,7 +468,7 @@ static bool read_lines(line_reader *r, text_source *source, genet_err *err)
         for (const char *at = text, *last = text + n; at < last && !r->ended;) {
             const char *end = memchr(at, '\n', (size_t)(last - at));
             genet__str_add_n(&r->text, at, (size_t)((end ? end : last) - at));
-            if (end) TRY(end_line(r, source, end - text, err));
+            if (end) TRY(end_line(r, source, end - text - drop_return(r), err));
             at = end ? end + 1 : last;
         }
         if (r->ended) return true;

@@ -112,7 +112,8 @@ static bool fit_target(schema *s, const table *t, const column *c, const char *t
         s->n_class = c->n_value;
         if (!s->class_name) return genet__err_memory(err);
     }
-    return s->n_class > 1 || genet__err_set(err, GENET_ERR_USAGE, "%s has the same value everywhere: nothing to classify", c->name);
+    return s->n_class > 1 || genet__err_set(err, GENET_ERR_USAGE,
+                                            "%s has the same value everywhere: nothing to classify", c->name);
 }
 
 bool genet__schema_fit(schema *s, const table *t, const schema_options *o, const int64_t *rows, int64_t n, genet_err *err)
@@ -150,12 +151,14 @@ static int find_text(const char *const *value, int n, const char *text)
 /* Inputs and targets are f32. */
 static bool too_large(const table *t, const column *c, int64_t r, genet_err *err)
 {
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld, column \"%s\": \"%.60s\" is too large: numbers are kept in 32 bits, "
+    return genet__err_set(err, GENET_ERR_FORMAT,
+                          "%s: line %lld, column \"%s\": \"%.60s\" is too large: numbers are kept in 32 bits, "
                           "up to 3.4e38", t->path, (long long)t->line[r], c->name, c->text[r]);
 }
 
 /* One column of t into the inputs of all rows; x begins as zeros. */
-static bool column_inputs(const schema *s, const schema_column *c, const table *t, const column *from, float *x, genet_err *err)
+static bool column_inputs(const schema *s, const schema_column *c, const table *t, const column *from, float *x,
+                          genet_err *err)
 {
     if (!c->text) {
         if (from->type == COLUMN_TEXT && from->n_value)
@@ -274,10 +277,12 @@ static bool read_column(schema *s, const json_t *j, const char *where, genet_err
     const char *name, *type;
     TRY(genet__json_string(j, "name", where, &name, NULL, err));
     TRY(genet__json_string(j, "type", where, &type, NULL, err));
-    *c = (schema_column){ .name = genet__arena_strdup(&s->arena, name), .text = !strcmp(type, "text"), .start = (int)s->n_input };
+    *c = (schema_column){ .name = genet__arena_strdup(&s->arena, name), .text = !strcmp(type, "text"),
+                          .start = (int)s->n_input };
     if (!c->name) return genet__err_memory(err);
     if (!c->text && strcmp(type, "number"))
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: column %s has type \"%s\", neither text nor number", where, c->name, type);
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: column %s has type \"%s\", neither text nor number", where,
+                              c->name, type);
     if (c->text) {
         TRY(read_texts(s, json_object_get(j, "values"), where, &c->value, &c->n_value, err));
         s->n_input += c->n_value;
@@ -300,7 +305,8 @@ static bool read_all(schema *s, const json_t *j, const char *where, genet_err *e
     TRY(genet__json_int(j, "data_crc32", where, &s->data_crc, NULL, err));
     s->classify = !strcmp(task, "classification");
     if (!s->classify && strcmp(task, "regression"))
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: task \"%s\" is neither regression nor classification", where, task);
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: task \"%s\" is neither regression nor classification", where,
+                              task);
     s->target = genet__arena_strdup(&s->arena, target);
     TRY(read_texts(s, json_object_get(j, "classes"), where, &s->class_name, &s->n_class, err));
     if (s->classify ? s->n_class < 2 : s->n_class)

@@ -21,12 +21,14 @@ typedef struct table_options { const char *data; schema_options schema; double v
 
 #define AT(member) offsetof(table_options, member)
 static const field option_fields[] = {
-    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS, "table to learn: .csv with a header row (required)" },
+    { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
+      "table to learn: .csv with a header row (required)" },
     { "target",       FIELD_STRING, AT(schema.target), NULL, 0, 0, NULL, 0, "column to predict (required)" },
     { "task",         FIELD_CHOICE, AT(schema.task),  "auto", 0, 0, "auto|regression|classification", 0,
       "auto: regression for a column of numbers" },
     { "standardize",  FIELD_BOOL,   AT(schema.standardize), "false", 0, 0, NULL, 0, "inputs to mean 0 and deviation 1" },
-    { "ignore",       FIELD_STRING, AT(schema.ignore), NULL, 0, 0, NULL, 0, "columns to leave out: a,b,c (spaces around a name do not count)" },
+    { "ignore",       FIELD_STRING, AT(schema.ignore), NULL, 0, 0, NULL, 0,
+      "columns to leave out: a,b,c (spaces around a name do not count)" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "rows, drawn at random, kept for validation" },
 };
 static const fields option_table = { "task mlp", option_fields, sizeof option_fields / sizeof *option_fields };
@@ -107,8 +109,8 @@ static bool split_rows(job *j, const column *target, genet_err *err)
 static bool same_data(const job *j, int64_t size, uint32_t crc, genet_err *err)
 {
     return (j->schema.data_bytes == size && j->schema.data_crc == (int64_t)crc) ||
-           genet__err_set(err, GENET_ERR_USAGE, "%s is not the table this run was trained on (crc32 %08x, now %08x)", j->o->data,
-                          (unsigned)j->schema.data_crc, (unsigned)crc);
+           genet__err_set(err, GENET_ERR_USAGE, "%s is not the table this run was trained on (crc32 %08x, now %08x)",
+                          j->o->data, (unsigned)j->schema.data_crc, (unsigned)crc);
 }
 
 /* A run killed in its first moments has not written table.json yet. */
@@ -137,8 +139,8 @@ static bool known_targets(const job *j, genet_err *err)
 {
     for (int64_t i = 0; i < j->n_train + j->n_val; i++)
         if (isnan(j->targets[j->rows[i]]))
-            return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld: table.json does not know this value of %s", j->table.path,
-                                  (long long)j->table.line[j->rows[i]], j->schema.target);
+            return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld: table.json does not know this value of %s",
+                                  j->table.path, (long long)j->table.line[j->rows[i]], j->schema.target);
     return true;
 }
 
@@ -146,8 +148,10 @@ static bool known_targets(const job *j, genet_err *err)
 static bool open_table(job *j, genet_err *err)
 {
     if (!j->o->data || !*j->o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data FILE.csv is missing");
-    if (strchr(j->o->data, '\n')) return genet__err_set(err, GENET_ERR_USAGE, "--data takes one table, and several are given");
-    if (!j->o->schema.target || !*j->o->schema.target) return genet__err_set(err, GENET_ERR_USAGE, "--target COLUMN is missing");
+    if (strchr(j->o->data, '\n'))
+        return genet__err_set(err, GENET_ERR_USAGE, "--data takes one table, and several are given");
+    if (!j->o->schema.target || !*j->o->schema.target)
+        return genet__err_set(err, GENET_ERR_USAGE, "--target COLUMN is missing");
     TRY(genet__table_read(&j->table, j->o->data, 0, err));
     int target = genet__table_find(&j->table, j->o->schema.target, err);
     TRY(target >= 0 && split_rows(j, &j->table.column[target], err));
@@ -202,7 +206,7 @@ static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **
     tensor *y = j->model->family->forward(n, j->model->config, &(model_inputs){ .x = j->x });   /* (rows, n_output) */
     if (j->schema.classify) {
         j->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows));
-        *loss_sum = genet_cross_entropy(y, j->target, -100, 0);
+        *loss_sum = genet_cross_entropy(y, j->target, NO_TARGET, 0);
     } else {
         j->target = genet_input(n->graph, "target", GENET_F32, GENET_DIMS(rows, 1));
         *loss_sum = genet_mse(y, j->target);
@@ -356,9 +360,12 @@ static bool cost(setup *s, train_cost *out, genet_err *err)
 }
 
 static const char details[] =
-    "The table has a header row; the delimiter is the one of , ; tab that the header holds most often.  A cell is missing when\n"
-    "it is empty or says NA, N/A, NaN, nan, null, NULL, None or ?.  A column of numbers is one input, and a missing number is\n"
-    "the mean of the training rows.  A column of text is one input for each of its values, at most 256; a missing or unknown text is\n"
+    "The table has a header row; the delimiter is the one of , ; tab that the header holds most often.  A "
+    "cell is missing when\n"
+    "it is empty or says NA, N/A, NaN, nan, null, NULL, None or ?.  A column of numbers is one input, and a "
+    "missing number is\n"
+    "the mean of the training rows.  A column of text is one input for each of its values, at most 256; a "
+    "missing or unknown text is\n"
     "zeros in all.  Rows without the target are left out.  Regression is by mean squared error, classification by\n"
     "cross-entropy.  With --batch-size 0 every step takes all training rows.\n";
 

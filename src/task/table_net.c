@@ -72,7 +72,8 @@ static bool finite_row(const float *y, int64_t n)
 
 static bool not_finite(const table *t, int64_t r, genet_err *err)
 {
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld: the model's answer is not finite: the row's numbers are too large "
+    return genet__err_set(err, GENET_ERR_FORMAT,
+                          "%s: line %lld: the model's answer is not finite: the row's numbers are too large "
                           "for it, or its weights are damaged", t->path, (long long)t->line[r]);
 }
 
@@ -97,7 +98,8 @@ static bool fits(const schema *s, const table_net *n, const char *folder, genet_
 {
     int64_t outputs = s->classify ? s->n_class : 1;
     return (n->n_input == s->n_input && n->n_output == outputs) ||
-           genet__err_set(err, GENET_ERR_FORMAT, "%s: table.json describes %lld inputs and %lld outputs, config.json %lld and %lld",
+           genet__err_set(err, GENET_ERR_FORMAT,
+                          "%s: table.json describes %lld inputs and %lld outputs, config.json %lld and %lld",
                           folder, (long long)s->n_input, (long long)outputs, (long long)n->n_input, (long long)n->n_output);
 }
 
@@ -137,8 +139,10 @@ bool genet__predict(const char *folder, const char *data, genet_device *d, str *
     model *m = genet__model_open(folder, d, MODEL_READ_ONLY, err);
     bool ok = m;
     if (ok && !m->family->n_input)
-        ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no tables", folder, m->family->name);
-    ok = ok && genet__schema_read(&s, folder, err) && genet__table_read_as(&t, data, 0, &(table_typing){ trained_type, &s }, err) &&
+        ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no tables", folder,
+                            m->family->name);
+    ok = ok && genet__schema_read(&s, folder, err) &&
+        genet__table_read_as(&t, data, 0, &(table_typing){ trained_type, &s }, err) &&
          predict(m, &s, &t, folder, out, err);
     genet__table_release(&t);
     genet__schema_release(&s);

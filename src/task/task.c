@@ -3,6 +3,7 @@
 #include "task/task.h"
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -66,7 +67,17 @@ bool genet__setup_init(setup *s, const char *what, const char *family_name, gene
     return genet__options_add(&s->options, train, &s->train, err);
 }
 
-void genet__setup_release(setup *s) { genet__arena_release(&s->arena); }
+static void unlock(setup *s)
+{
+    if (s->locked && s->lock >= 0) close(s->lock);
+    s->locked = false;
+}
+
+void genet__setup_release(setup *s)
+{
+    unlock(s);
+    genet__arena_release(&s->arena);
+}
 
 /* A run goes on as what it was. */
 static bool settings_match(const setup *s, const json_t *j, const char *where, genet_err *err)
@@ -117,7 +128,9 @@ bool genet__setup_check(setup *s, genet_err *err)
 bool genet__setup_train(setup *s, train_event *last, genet_err *err)
 {
     genet_err why = {0};
-    if (s->task->train(s, last, &why)) return true;
+    bool ok = s->task->train(s, last, &why);
+    unlock(s);
+    if (ok) return true;
     if (s->fresh && why.code != GENET_ERR_STOPPED) genet__save_undo(s->train.out, !s->had_out, !s->had_training);
     if (err) *err = why;
     return false;
@@ -129,7 +142,8 @@ static void warn_isa(const setup *s)
 {
     const char *now = genet_device_isa(s->device);
     if (s->began_on && strcmp(s->began_on, now))
-        genet__log(s->log, LOG_WARN, "this run began with instruction set %s and goes on with %s: results differ in their last "
+        genet__log(s->log, LOG_WARN,
+                   "this run began with instruction set %s and goes on with %s: results differ in their last "
                    "bits; GENET_ISA=%s keeps to the first", s->began_on, now, s->began_on);
 }
 
@@ -141,7 +155,8 @@ bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, ge
     if (!*settings) return genet__err_memory(err);
     warn_isa(s);
     *job = (train_job){ .options = &s->train, .settings = *settings, .params = p, .workspace = s->workspace,
-                        .log = s->log, .stop = s->stop, .watch = s->watch, .watcher = s->watcher };
+                        .locked = s->locked, .lock = s->lock, .log = s->log, .stop = s->stop, .watch = s->watch,
+                        .watcher = s->watcher };
     return true;
 }
 
@@ -182,6 +197,10 @@ static void card_setting(str *s, const field *f, const void *object)
 {
     str value = {0};
     genet__fields_text(f, object, &value);
+    if (!value.n || (value.n == 2 && !strcmp(value.at, "-1"))) {      /* not set, or what the table's own rule says */
+        genet__str_release(&value);
+        return;
+    }
     const char *slash = f->type == FIELD_STRING ? strrchr(genet__str(&value), '/') : NULL;
     genet__str_printf(s, "| %s | %s |\n", f->name, slash && slash[1] ? slash + 1 : genet__str(&value));
     genet__str_release(&value);
@@ -198,7 +217,8 @@ bool genet__write_card(const setup *s, const char *data, const char *tokenizer, 
     for (int i = 0; i < s->options.n_table; i++)
         for (int k = 0; k < s->options.table[i].fields->n; k++) {
             const field *f = &s->options.table[i].fields->at[k];
-            if (!strcmp(f->name, "out") || !strcmp(f->name, "resume") || !strcmp(f->name, "data")) continue;
+            if (!strcmp(f->name, "out") || !strcmp(f->name, "resume") || !strcmp(f->name, "data") ||
+                !strcmp(f->name, "json")) continue;
             card_setting(&card, f, s->options.table[i].object);
         }
     char *path = genet__path_join(s->train.out, "README.md");

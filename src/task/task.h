@@ -20,6 +20,8 @@ typedef struct setup {
     void         *config;           /* the model's, as chosen */
     const char   *began_on;         /* instruction set of the run that is resumed */
     bool          fresh, had_out, had_training;     /* a new run, and folders that stood before it */
+    bool          locked;           /* a task that writes before training begins has locked the folder: */
+    int           lock;
 
     /* given by the caller, after the options are set */
     genet_device    *device;
@@ -58,8 +60,8 @@ bool genet__setup_train(setup *s, train_event *last, genet_err *err);
 /* What all jobs share, filled from s; *settings is to be decref'd by the caller. */
 bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, genet_err *err);
 
-/* README.md of a model's folder: a model card with data, scores, use and settings. tokenizer: its kind; NULL: the model reads
- * tables. */
+/* README.md of a model's folder: a model card with data, scores, use and settings. tokenizer: its kind; NULL: the
+ * model reads tables. */
 bool genet__write_card(const setup *s, const char *data, const char *tokenizer, const train_event *e, genet_err *err);
 /* Words of a list option: split at line ends, in a; *n of them. */
 const char **genet__split_lines(const char *text, int *n, arena *a);

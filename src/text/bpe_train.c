@@ -9,9 +9,7 @@
  * two arrays by the other token find them, no hashing.  So learning costs time by the pairs that merges touch,
  * whatever the length of words; counts of old pairs only fall, so a heap with
  * outdated counts finds the largest: what has changed goes back in. */
-#include <inttypes.h>
 #include <limits.h>
-#include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "text/pattern.h"
@@ -23,16 +21,9 @@ enum { N_SPECIAL = 1, N_BYTES = 256, SMALLEST = N_SPECIAL + N_BYTES, LARGEST = 1
 
 static const char *const special[N_SPECIAL] = { "<|endoftext|>" };
 
-static bool tell(const train_watch *watch, const char *stage, double done, genet_err *err)
-{
-    if (!watch || !watch->tell || watch->tell(watch->user, stage, done)) return true;
-    return genet__err_set(err, GENET_ERR_STOPPED, "stopped while learning a tokenizer (%s, %.0f %%)", stage,
-                          100 * done);
-}
-
 /* --- counting words --------------------------------------------------------------- */
 
-typedef struct counter { word_count *words; genet_err *err; } counter;
+typedef struct counter { word_count *words; const pattern *pattern; genet_err *err; } counter;
 
 static bool add_word(void *user, const char *text, size_t n)
 {
@@ -40,37 +31,24 @@ static bool add_word(void *user, const char *text, size_t n)
     return genet__word_count_add(c->words, text, n) || genet__err_memory(c->err);
 }
 
+static bool add_words(void *user, const char *text, size_t n, genet_err *err)
+{
+    return genet__pattern_split(((counter *)user)->pattern, text, n, add_word, user, err);
+}
+
 static size_t cut(const void *t, const char *text, size_t n)
 {
     return genet__tokenizer_cut(t, text, n);
 }
 
-/* t, which has no merges, knows where text may be cut. */
-static bool read_words(word_count *words, const pattern *p, const tokenizer *t, text_source *s,
-                       int64_t n_chars, const train_watch *watch, genet_err *err)
-{
-    counter c = { words, err };
-    text_reader r;
-    const char *text;
-    size_t n = 0;
-    bool ok = true;
-    genet__reader_open(&r, s, cut, t);
-    genet__reader_part(&r, n_chars);
-    do {
-        double done = n_chars > 0 ? 1 - (double)r.left / (double)n_chars : 1;
-        ok = tell(watch, "counting words", done, err) && genet__reader_next(&r, &text, &n, err)
-            && genet__pattern_split_or(p, text, n, add_word, &c, err);
-    } while (ok && n);
-    genet__reader_close(&r);
-    return ok;
-}
-
-/* The words of the training part: the end token's text is text like any other, as in Hugging Face's training. */
+/* The words of the training part: the end token's text is text like any other, as in Hugging Face's training.
+ * t, which has no merges, knows where text may be cut. */
 static bool count_words(word_count *words, text_source *s, int64_t n_chars, const train_watch *watch, genet_err *err)
 {
     pattern *p = genet__pattern_gpt2(err);
     tokenizer *t = p ? genet__tokenizer_from_merges(special, N_SPECIAL, NULL, 0, err) : NULL;
-    bool ok = t && read_words(words, p, t, s, n_chars, watch, err);
+    counter c = { words, p, err };
+    bool ok = t && genet__reader_count(s, n_chars, cut, t, add_words, &c, watch, err);
     genet__tokenizer_free(t);
     genet__pattern_free(p);
     return ok;
@@ -336,7 +314,7 @@ static bool learn(learner *l, int vocab_size, const train_watch *watch, genet_er
 {
     for (int32_t p; l->n_token < vocab_size && (p = pop(l)) != NONE;) {
         if (l->n_merge % TELL_EVERY == 0)
-            TRY(tell(watch, "learning merges", (double)l->n_merge / (vocab_size - SMALLEST), err));
+            TRY(genet__train_tell(watch, "learning merges", (double)l->n_merge / (vocab_size - SMALLEST), err));
         if (!merge_pair(l, p)) return genet__err_memory(err);
     }
     return true;

@@ -55,8 +55,7 @@ static bool tell(maker *m, genet_err *err)
 {
     if (!m->watch || (m->told && m->n_bytes - m->told < TELL_BYTES)) return true;
     m->told = m->n_bytes;
-    return m->watch->tell(m->watch->user, "tokenizing", m->n_all ? (double)m->n_bytes / (double)m->n_all : 1) ||
-           genet__err_set(err, GENET_ERR_STOPPED, "stopped while tokenizing");
+    return genet__train_tell(m->watch, "tokenizing", m->n_all ? (double)m->n_bytes / (double)m->n_all : 1, err);
 }
 
 /* A stretch of text that the reader gave. */
@@ -225,7 +224,8 @@ static bool read_description(corpus *c, const json_t *j, const char *where, int6
     c->element_bytes = !strcmp(type, "u16") ? 2 : !strcmp(type, "u32") ? 4 : 0;
     c->vocab_size = vocab_size < 1 || vocab_size > INT32_MAX ? 0 : (int)vocab_size;
     c->crc = (uint32_t)crc;
-    return !contradicts(c) || genet__err_set(err, GENET_ERR_FORMAT, "%s: its numbers contradict each other; remove the corpus "
+    return !contradicts(c) || genet__err_set(err, GENET_ERR_FORMAT,
+                                             "%s: its numbers contradict each other; remove the corpus "
                                              "and begin again", where);
 }
 
@@ -351,7 +351,8 @@ static int64_t bytes_of_part(const corpus *c, const tokenizer *t, int64_t from, 
     size_t first = 0;
     if (in_train) n_bytes = c->n_train_bytes;
     if (begin) n_bytes -= c->n_train_bytes;
-    if (from > begin && token_at(c, begin) != genet__tokenizer_unknown(t)) genet__tokenizer_piece(t, token_at(c, begin), &first);
+    if (from > begin && token_at(c, begin) != genet__tokenizer_unknown(t))
+        genet__tokenizer_piece(t, token_at(c, begin), &first);
     return n_bytes - (int64_t)first;
 }
 

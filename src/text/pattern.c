@@ -62,12 +62,6 @@ static const struct { const char *escape, *inside; bool negative; } classes[] = 
     { "\\P{L}", LETTERS, true },  { "\\P{N}", NUMBERS, true },  { "\\S", NOT_SPACES, false },
 };
 
-bool genet__pattern_is_space(uint32_t c)
-{
-    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
 /* --- translating ------------------------------------------------------------------------------------------------ */
 
 static bool refuse(const char *at, int n, genet_err *err)
@@ -76,9 +70,10 @@ static bool refuse(const char *at, int n, genet_err *err)
                           n, at);
 }
 
-/* The escape at s: a class, a control or a punctuation mark; how long it is in *n. */
-static bool translate_escape(const char *s, bool in_class, size_t *n, str *out, genet_err *err)
+/* The escape at s: a class (*is_class), a control or a punctuation mark; how long it is in *n. */
+static bool translate_escape(const char *s, bool in_class, size_t *n, bool *is_class, str *out, genet_err *err)
 {
+    *is_class = true;
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         *n = strlen(classes[i].escape);
         if (strncmp(s, classes[i].escape, *n)) continue;
@@ -87,6 +82,7 @@ static bool translate_escape(const char *s, bool in_class, size_t *n, str *out, 
         else genet__str_printf(out, "[%s%s]", classes[i].negative ? "^" : "", classes[i].inside);
         return true;
     }
+    *is_class = false;
     *n = 2;
     if (s[1] < 0 || !s[1] || !strchr("rnt.*+?()[]{}|\\/^$-'\"#&,:;<>=!@%_~` ", s[1]))
         return refuse(s, s[1] ? 1 + (s[1] > 0 && s[1] != '\n') : 1, err);
@@ -120,9 +116,10 @@ static bool translate(const char *regex, str *out, genet_err *err)
     for (const char *s = regex; *s;) {
         size_t n = 1;
         if (*s == '\\') {
-            TRY(translate_escape(s, in_class, &n, out, err));
+            bool is_class;
+            TRY(translate_escape(s, in_class, &n, &is_class, out, err));
             s += n;
-            if (in_class && strchr("}sS", s[-1]) && *s == '-') {     /* not a range from a class */
+            if (in_class && is_class && *s == '-') {     /* not a range from a class */
                 genet__str_add(out, "\\-");
                 s++;
             }
@@ -309,8 +306,7 @@ static size_t run_of(const char *s, size_t n, bool *valid)
     return i;
 }
 
-bool genet__pattern_split_or(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user,
-                             genet_err *err)
+bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user, genet_err *err)
 {
     splitting w = { p, pcre2_match_data_create(1, p->memory), piece, user, err };
     bool ok = w.match || genet__err_memory(err);
@@ -322,11 +318,6 @@ bool genet__pattern_split_or(const pattern *p, const char *text, size_t n, pre_t
     }
     pcre2_match_data_free(w.match);
     return ok;
-}
-
-bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user)
-{
-    return genet__pattern_split_or(p, text, n, piece, user, NULL);
 }
 
 /* --- words ------------------------------------------------------------------------------------------------------- */

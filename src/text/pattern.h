@@ -19,12 +19,9 @@ const char *genet__pattern_text(const pattern *p);
 /* The pre-tokens of text: calls piece for each in order, together they are all of text: the matches, and whatever
  * lies between them; bytes that are not UTF-8 match nothing.  False: piece said so, or err says why. */
 typedef bool pre_token_fn(void *user, const char *text, size_t n);
-bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user);
-bool genet__pattern_split_or(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user,
-                             genet_err *err);
+bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user, genet_err *err);
 
-/* White space and word characters as the tokenizers library sees them around added tokens. */
-bool genet__pattern_is_space(uint32_t code_point);
-/* Add the letters, numbers, marks and connectors: what makes words. */
+/* Add the letters, numbers, marks and connectors: what makes words to the tokenizers library, which looks for them
+ * around added tokens. */
 bool genet__pattern_words(char_set *out, genet_err *err);
 #endif

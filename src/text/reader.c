@@ -48,8 +48,8 @@ static size_t take(const char *text, size_t n, int64_t *left)
 static bool add_carry(text_reader *r, const char *text, size_t n, genet_err *err)
 {
     if (n > (size_t)(INT_MAX - r->n_carry))
-        return genet__err_set(err, GENET_ERR_FORMAT, "the text has %d bytes without a place where it may be cut (a single word?)",
-                              INT_MAX);
+        return genet__err_set(err, GENET_ERR_FORMAT,
+                              "the text has %d bytes without a place where it may be cut (a single word?)", INT_MAX);
     if (!genet__grow(&r->carry, &r->cap_carry, r->n_carry + (int)n, 1)) return genet__err_memory(err);
     if (n) memcpy(r->carry + r->n_carry, text, n);
     r->n_carry += (int)n;
@@ -105,4 +105,22 @@ bool genet__reader_next(text_reader *r, const char **text, size_t *n, genet_err 
         r->at += piece;
     }
     return true;
+}
+
+bool genet__reader_count(text_source *s, int64_t n_chars, text_cut_fn *cut, const void *cutter, stretch_fn *each,
+                         void *user, const train_watch *watch, genet_err *err)
+{
+    text_reader r;
+    const char *text;
+    size_t n = 0;
+    bool ok = true;
+    genet__reader_open(&r, s, cut, cutter);
+    genet__reader_part(&r, n_chars);
+    do {
+        double done = n_chars > 0 ? 1 - (double)r.left / (double)n_chars : 1;
+        ok = genet__train_tell(watch, "counting words", done, err) && genet__reader_next(&r, &text, &n, err) &&
+             (!n || each(user, text, n, err));
+    } while (ok && n);
+    genet__reader_close(&r);
+    return ok;
 }

@@ -5,6 +5,7 @@
 #ifndef GENET_TEXT_READER_H
 #define GENET_TEXT_READER_H
 #include "text/source.h"
+#include "text/tokenizer_train.h"
 
 /* As genet__tokenizer_cut. */
 typedef size_t text_cut_fn(const void *user, const char *text, size_t n);
@@ -32,4 +33,10 @@ bool genet__reader_next(text_reader *r, const char **text, size_t *n, genet_err 
 /* Put "FILE: byte N: " before err's words; i: index into the last stretch. */
 bool genet__reader_prefix(const text_reader *r, size_t i, genet_err *err);
 void genet__reader_close(text_reader *r);
+
+/* Count in the training part, the first n_chars of s: each is called with its stretches, as cut says, and
+ * watch is told in between. */
+typedef bool stretch_fn(void *user, const char *text, size_t n, genet_err *err);
+bool genet__reader_count(text_source *s, int64_t n_chars, text_cut_fn *cut, const void *cutter, stretch_fn *each,
+                         void *user, const train_watch *watch, genet_err *err);
 #endif

@@ -183,6 +183,27 @@ int genet__source_files(const text_source *s)
     return s->n_file;
 }
 
+gzFile genet__gz_open(int fd, genet_err *err)
+{
+    gzFile gz = gzdopen(fd, "rb");
+    if (gz) gzbuffer(gz, CHUNK / 2);        /* refuses no number, and nothing was read before */
+    else genet__err_memory(err);
+    return gz;
+}
+
+/* zlib's words are for programmers where the file is merely cut short. */
+bool genet__gz_read(gzFile gz, void *to, size_t n, size_t *got, const char *path, genet_err *err)
+{
+    int code = Z_OK, k = gzread(gz, to, (unsigned)n);
+    const char *words = k <= 0 ? gzerror(gz, &code) : "";
+    *got = k > 0 ? (size_t)k : 0;
+    if (k >= 0 && code == Z_OK) return true;
+    if (code == Z_ERRNO) return genet__err_errno(err, "read", path);
+    if (code == Z_MEM_ERROR) return genet__err_memory(err);
+    if (code == Z_BUF_ERROR) words = "it ends in the middle";
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: damaged gzip data: %s", path, words);
+}
+
 /* zlib closes the descriptor it is given, so a pipe's copy is lent as a duplicate. */
 static bool open_file(text_source *s, genet_err *err)
 {
@@ -193,21 +214,9 @@ static bool open_file(text_source *s, genet_err *err)
         if (fd >= 0) close(fd);
         return false;
     }
-    s->gz = gzdopen(fd, "rb");
+    s->gz = genet__gz_open(fd, err);
     if (!s->gz) close(fd);
-    if (!s->gz || gzbuffer(s->gz, CHUNK / 2)) return genet__err_memory(err);
-    return true;
-}
-
-/* zlib's words are for programmers where the file is merely cut short. */
-static bool bad_read(const text_source *s, genet_err *err)
-{
-    int code;
-    const char *path = title(&s->file[s->at]), *words = gzerror(s->gz, &code);
-    if (code == Z_ERRNO) return genet__err_errno(err, "read", path);
-    if (code == Z_MEM_ERROR) return genet__err_memory(err);
-    if (code == Z_BUF_ERROR) words = "it ends in the middle";
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: damaged gzip data: %s", path, words);
+    return s->gz;
 }
 
 /* The offset counts unpacked bytes of this one file. */
@@ -269,13 +278,11 @@ static bool fill(text_source *s, size_t *n, genet_err *err)
 {
     memmove(s->buffer, s->buffer + s->given, s->held);
     s->offset += (int64_t)s->given;
-    int got = gzread(s->gz, s->buffer + s->held, (unsigned)(s->chunk - s->held));
-    int code = Z_OK;
-    if (got == 0) gzerror(s->gz, &code);
-    if (got < 0 || code != Z_OK) return bad_read(s, err);
-    ptrdiff_t done = whole(s, s->held + (size_t)got, got == 0, err);
+    size_t got;
+    TRY(genet__gz_read(s->gz, s->buffer + s->held, s->chunk - s->held, &got, title(&s->file[s->at]), err));
+    ptrdiff_t done = whole(s, s->held + got, got == 0, err);
     if (done < 0) return false;
-    s->held = s->held + (size_t)got - (size_t)done;
+    s->held = s->held + got - (size_t)done;
     s->given = *n = (size_t)done;
     return true;
 }

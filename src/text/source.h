@@ -28,6 +28,12 @@ bool genet__source_prefix(const text_source *s, ptrdiff_t i, genet_err *err);
 void genet__source_set_chunk(text_source *s, size_t n_bytes);
 int  genet__source_files(const text_source *s);
 
+/* zlib with our words: plain data passes through.  The descriptor belongs to what is opened (gzFile; gzclose_r). NULL:
+ * it was not, and fd stays open. */
+struct gzFile_s *genet__gz_open(int fd, genet_err *err);
+/* Up to n bytes; *got == 0 at the end. */
+bool genet__gz_read(struct gzFile_s *gz, void *to, size_t n, size_t *got, const char *path, genet_err *err);
+
 typedef struct text_scan {
     int64_t  n_files, n_bytes, n_chars;
     char     hash[HASH_HEX];      /* of the bytes of the stream, unpacked */

@@ -4,26 +4,24 @@
  * that they can be looked for from any place, in bytes that are not UTF-8 too. */
 #ifndef GENET_TEXT_SPACE_H
 #define GENET_TEXT_SPACE_H
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/str.h"
 
-static inline bool genet__space_ascii(unsigned char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static inline bool genet__space_is(uint32_t c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r') || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
 
 /* Bytes of the white-space character at s (n left); 0: there is none. */
 static inline size_t genet__space_at(const char *s, size_t n)
 {
-    const unsigned char *c = (const unsigned char *)s;
     if (n == 0) return 0;
-    if (c[0] < 0xc2) return genet__space_ascii(c[0]);
-    if (c[0] == 0xc2) return n > 1 && (c[1] == 0x85 || c[1] == 0xa0) ? 2 : 0;       /* next line, no-break space */
-    if (n < 3 || c[0] > 0xe3) return 0;
-    bool space = false;
-    if (c[0] == 0xe1) space = c[1] == 0x9a && c[2] == 0x80;                         /* Ogham */
-    if (c[0] == 0xe2 && c[1] == 0x80)                                               /* U+2000-200A, 2028, 2029, 202F */
-        space = (c[2] >= 0x80 && c[2] <= 0x8a) || c[2] == 0xa8 || c[2] == 0xa9 || c[2] == 0xaf;
-    if (c[0] == 0xe2 && c[1] == 0x81) space = c[2] == 0x9f;                         /* mathematical space */
-    if (c[0] == 0xe3) space = c[1] == 0x80 && c[2] == 0x80;                         /* ideographic space */
-    return space ? 3 : 0;
+    unsigned char first = (unsigned char)s[0];
+    if (first < 0x80) return genet__space_is(first);
+    if (first != 0xc2 && (first < 0xe1 || first > 0xe3)) return 0;
+    uint32_t c;
+    int length = genet__utf8_decode(s, n, &c);
+    return length > 0 && genet__space_is(c) ? (size_t)length : 0;
 }
 
 /* The end of the last white space in s, or 0. */

@@ -120,18 +120,23 @@ void genet__tokenizer_hash(const tokenizer *t, char hex[HASH_HEX])
     genet__sha256_end(&s, hex);
 }
 
-/* Letters that would spoil a line of a message are named by number alone:
- * controls, marks without width or that turn the direction, private use. */
-void genet__describe_char(uint32_t c, char out[32])
+bool genet__char_is_hidden(uint32_t c)
 {
     static const struct { uint32_t from, to; } hidden[] = {
-        { 0, 0x1f }, { 0x7f, 0x9f }, { 0xad, 0xad }, { 0x300, 0x36f }, { 0x200b, 0x200f }, { 0x2028, 0x202e },
+        { 0, 0x1f }, { 0x7f, 0xa0 }, { 0xad, 0xad }, { 0x300, 0x36f }, { 0x200b, 0x200f }, { 0x2028, 0x202e },
         { 0x2060, 0x206f }, { 0xd800, 0xf8ff }, { 0xfe00, 0xfe0f }, { 0xfeff, 0xfeff }, { 0xfff0, 0xfffb },
         { 0xe0000, 0x10ffff },
     };
+    bool is = false;
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) is |= c >= hidden[i].from && c <= hidden[i].to;
+    return is;
+}
+
+/* Hidden ones are named by number alone. */
+void genet__describe_char(uint32_t c, char out[32])
+{
     const char *escape = c == '\n' ? "'\\n' " : c == '\t' ? "'\\t' " : c == '\r' ? "'\\r' " : "";
-    bool shown = true;
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) shown &= c < hidden[i].from || c > hidden[i].to;
+    bool shown = !genet__char_is_hidden(c);
     char letter[5] = "";
     if (shown) letter[genet__utf8_encode(c, letter)] = 0;
     if (shown) snprintf(out, 32, "'%s' (U+%04X)", letter, c);

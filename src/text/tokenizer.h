@@ -63,6 +63,9 @@ static inline void char_set_add(char_set *s, uint32_t c) { s->bit[c >> 6] |= UIN
  * data/shakespeare_char/prepare.py: sorted(list(set(data)))). */
 tokenizer *genet__tokenizer_from_chars(const char_set *s, genet_err *err);
 
+/* Would it spoil a line of a message?  Controls, marks without width or that turn the direction or sit on what stands
+ * before, private use, the no-break space. */
+bool genet__char_is_hidden(uint32_t code_point);
 /* "'a' (U+0061)", "'\n' (U+000A)": a code point for messages. */
 void genet__describe_char(uint32_t code_point, char out[32]);
 #endif

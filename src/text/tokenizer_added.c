@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "text/pattern.h"
+#include "text/space.h"
 #include "text/tokenizer_kind.h"
 
 enum { ADDED_MAX = 1 << 20, N_PASSES = 2 };
@@ -181,14 +182,6 @@ static const added_token *longest_at(const added_set *s, const char *text, size_
     return found;
 }
 
-/* Bytes of the whole character that ends at text[i] (and what it is), or 0. */
-static size_t char_before(const char *text, size_t i, uint32_t *c)
-{
-    for (size_t k = 1; k <= 4 && k <= i; k++)
-        if (genet__utf8_decode(text + i - k, k, c) == (int)k) return k;
-    return 0;
-}
-
 static bool is_word(const added_index *x, uint32_t c)
 {
     return x->word->bit[c >> 6] >> (c & 63) & 1;
@@ -197,7 +190,7 @@ static bool is_word(const added_index *x, uint32_t c)
 static bool is_single(const added_index *x, const char *text, size_t n, size_t from, size_t to)
 {
     uint32_t c;
-    if (char_before(text, from, &c) && is_word(x, c)) return false;
+    if (genet__utf8_before(text, from, &c) && is_word(x, c)) return false;
     return genet__utf8_decode(text + to, n - to, &c) <= 0 || !is_word(x, c);
 }
 
@@ -205,14 +198,14 @@ static bool is_single(const added_index *x, const char *text, size_t n, size_t f
 static size_t space_before(const char *text, size_t i, size_t least)
 {
     uint32_t c;
-    for (size_t k; i > least && (k = char_before(text, i, &c)) && i - k >= least && genet__pattern_is_space(c);) i -= k;
+    for (size_t k; i > least && (k = genet__utf8_before(text, i, &c)) && i - k >= least && genet__space_is(c);) i -= k;
     return i;
 }
 
 static size_t space_after(const char *text, size_t i, size_t n)
 {
     uint32_t c;
-    for (int k; i < n && (k = genet__utf8_decode(text + i, n - i, &c)) > 0 && genet__pattern_is_space(c);) i += (size_t)k;
+    for (int k; i < n && (k = genet__utf8_decode(text + i, n - i, &c)) > 0 && genet__space_is(c);) i += (size_t)k;
     return i;
 }
 
@@ -231,19 +224,23 @@ static bool encode_rest(const tokenizer *t, int pass, const char *text, size_t f
     return ok;
 }
 
-/* A match may begin in the white space that rstrip took for the one before: the library counts it all the same. */
+/* A match may begin in the white space that rstrip took for the one before: the library counts it all the same, unless
+ * lstrip leaves nothing of it.  space_end is where the white space ends that rstrip looked through last: further matches
+ * in there end with it, and no byte is looked at twice. */
 static bool encode_pass(const tokenizer *t, int pass, const char *text, size_t n, token_list *out, size_t *bad,
                         genet_err *err)
 {
     const added_set *s = &t->index->set[pass];
-    size_t done = 0;
+    size_t done = 0, space_end = 0;
     for (size_t i = 0; s->n && i < n;) {
         const added_token *a = s->first[(unsigned char)text[i]] ? longest_at(s, text + i, n - i) : NULL;
         size_t from = i, to = i + (a ? a->n_bytes : 1);
         i = to;
         if (!a || (a->single_word && !is_single(t->index, text, n, from, to))) continue;
-        if (a->lstrip) from = space_before(text, from, done);
-        if (a->rstrip) to = space_after(text, to, n);
+        if (a->lstrip) from = space_before(text, from < done ? done : from, done);
+        if (a->rstrip && to > space_end) space_end = space_after(text, to, n);
+        if (a->rstrip) to = space_end;
+        if (from >= to) continue;
         TRY(encode_rest(t, pass + 1, text, done, from, out, bad, err));
         if (out->n == out->cap && (out->n == INT32_MAX || !GROW(out->at, out->n, out->cap)))
             return genet__err_memory(err);
@@ -280,7 +277,7 @@ static bool crosses(const added_token *a, const char *text, size_t n, size_t i)
 static bool may_cut(const tokenizer *t, const char *text, size_t n, size_t i)
 {
     uint32_t c;
-    if (t->index->touches && (!char_before(text, i, &c) || genet__pattern_is_space(c))) return false;
+    if (t->index->touches && (!genet__utf8_before(text, i, &c) || genet__space_is(c))) return false;
     if (t->index->touches && i == n) return false;          /* white space may follow */
     for (int k = 0; k < t->n_added; k++)
         if (crosses(&t->added[k], text, n, i)) return false;

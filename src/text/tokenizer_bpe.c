@@ -13,6 +13,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
+#include "text/space.h"
 
 enum { SCAN_MAX = 64 };     /* longer pre-tokens are merged through a heap */
 
@@ -272,7 +273,7 @@ static bool encode_spaced(encoding *e, const char *text, size_t n)
     e->bad = spaced;
     spaced[0] = ' ';
     memcpy(spaced + 1, text, n);
-    bool ok = genet__pattern_split_or(e->b->pattern, spaced, n + 1, add_pre_token, e, e->err);
+    bool ok = genet__pattern_split(e->b->pattern, spaced, n + 1, add_pre_token, e, e->err);
     size_t at = (size_t)(e->bad - spaced);
     e->bad = text + (at ? at - 1 : 0);
     genet__free(spaced);
@@ -286,7 +287,7 @@ static bool encode(const tokenizer *t, const char *text, size_t n, token_list *o
     int before = out->n;
     bool ok = e.b->add_prefix_space && text[0] != ' '
                   ? encode_spaced(&e, text, n)
-                  : genet__pattern_split_or(e.b->pattern, text, n, add_pre_token, &e, err);
+                  : genet__pattern_split(e.b->pattern, text, n, add_pre_token, &e, err);
     *bad = (size_t)(e.bad - text);
     if (!ok) out->n = before;
     return ok;
@@ -295,11 +296,8 @@ static bool encode(const tokenizer *t, const char *text, size_t n, token_list *o
 /* Is there a whole character before s[i] that is neither white space nor half of something? */
 static bool after_visible(const char *s, size_t i)
 {
-    for (size_t k = 1; k <= 4 && k <= i; k++) {
-        uint32_t c;
-        if (genet__utf8_decode(s + i - k, k, &c) == (int)k) return !genet__pattern_is_space(c);
-    }
-    return false;
+    uint32_t c;
+    return genet__utf8_before(s, i, &c) && !genet__space_is(c);
 }
 
 /* GPT-2's pattern: white space follows what is none.  No alternative but \s+ takes white space at another place than

@@ -166,21 +166,18 @@ static bool place_all(reading *r, json_t *vocabulary)
     return true;
 }
 
-/* An added token's piece is what stands in the text; in model.vocab it must mean the same bytes, or none. */
+/* An added token's piece is what stands in the text, unless its content is a piece of model.vocab in the byte alphabet
+ * as well: that piece keeps its bytes, for the library decodes it so (content "é", the letter of byte 0xe9). */
 static bool fill_piece(reading *r, int32_t id, bool in_model)
 {
     tokenizer *t = r->t;
     const char *key = r->key[id];
-    const added_token *a = genet__added_find(t, id);
     size_t n = strlen(key);
     char *to = t->bytes + t->start[id];
     int64_t length = in_model ? to_bytes(&r->alphabet, key, n, to) : -1;
-    if (in_model && length < 0 && !a)
+    if (in_model && length < 0 && !genet__added_find(t, id))
         return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: model.vocab: \"%.40s\" (id %d) has characters outside the byte "
                               "alphabet: this version's BPE is byte-level", r->where, key, id);
-    if (a && length >= 0 && ((size_t)length != a->n_bytes || memcmp(to, a->content, a->n_bytes)))
-        return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: added_tokens: \"%.40s\" (id %d) is a piece of model.vocab, "
-                              "where it means other bytes", r->where, key, id);
     if (length < 0) memcpy(to, key, n);
     t->start[id + 1] = t->start[id] + (uint32_t)(length < 0 ? n : (size_t)length);
     if (length >= 0) genet__bpe_add_piece(t, id);

@@ -206,5 +206,6 @@ static bool load(tokenizer *t, const json_t *j, const char *where, genet_err *er
 }
 
 const tokenizer_kind genet__tokenizer_char = {
-    .name = "char", .model_type = "WordLevel", .accepts = accepts, .load = load, .to_json = to_json, .encode = encode, .find = find,
+    .name = "char", .model_type = "WordLevel", .accepts = accepts, .load = load, .to_json = to_json, .encode = encode,
+        .find = find,
 };

@@ -1,6 +1,6 @@
 /* tokenizer_file.c - tokenizers in files: the table of kinds, tokenizer.json read and written, and the two files
- * of older BPE folders (vocab.json and merges.txt, OpenAI's encoder.json and vocab.bpe), which are put together to the
- * tokenizer.json that they mean. */
+ * of older BPE folders (vocab.json and merges.txt, OpenAI's encoder.json and vocab.bpe), which are put together, with
+ * added_tokens.json where there is one, to the tokenizer.json that they mean. */
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
@@ -84,25 +84,61 @@ static json_t *merges_of(const char *text, size_t n)
     return list;
 }
 
-/* Takes vocabulary and merges over. */
-static json_t *put_together(json_t *vocabulary, json_t *merges)
+static bool not_utf8(const char *path, const char *text, size_t n, genet_err *err)
 {
-    json_t *end = json_incref(json_object_get(vocabulary, "<|endoftext|>")), *added = json_array();
-    if (end)
-        genet__json_append(&added, json_pack("{s:o, s:s, s:b, s:b}", "id", end, "content", "<|endoftext|>", "special", 1,
-                                             "normalized", 0));
+    uint32_t c;
+    for (size_t i = 0; i < n;) {
+        int k = genet__utf8_decode(text + i, n - i, &c);
+        if (k <= 0) return genet__err_set(err, GENET_ERR_FORMAT, "%s: byte %zu: is not UTF-8 text", path, i);
+        i += (size_t)k;
+    }
+    return genet__err_memory(err);
+}
+
+/* added_tokens.json, where there is one: {"content": id, ...}, tokens that the vocabulary may lack. */
+static bool read_own(const char *folder, json_t **own, genet_err *err)
+{
+    const char *content;
+    json_t *id;
+    *own = NULL;
+    if (!genet__file_exists_in(folder, "added_tokens.json")) return true;
+    char *path = genet__path_join(folder, "added_tokens.json");
+    *own = path ? genet__json_read(path, FILE_MAX, err) : NULL;
+    bool ok = *own || (!path && genet__err_memory(err));
+    if (ok && !json_is_object(*own))
+        ok = genet__err_set(err, GENET_ERR_FORMAT, "%s: must be an object of tokens and their ids", path);
+    json_object_foreach(*own, content, id)
+        if (ok && !json_is_integer(id))
+            ok = genet__err_set(err, GENET_ERR_FORMAT, "%s: the id of \"%.40s\" is not an integer", path, content);
+    genet__free(path);
+    return ok;
+}
+
+static void append_added(json_t **list, const char *content, json_t *id)
+{
+    genet__json_append(list, json_pack("{s:O, s:s, s:b, s:b}", "id", id, "content", content, "special", 1, "normalized", 0));
+}
+
+/* Takes vocabulary and merges over; own may be NULL. */
+static json_t *put_together(json_t *vocabulary, json_t *merges, json_t *own)
+{
+    const char *content, *end = "<|endoftext|>";
+    json_t *added = json_array(), *id;
+    if (json_object_get(vocabulary, end) && !json_object_get(own, end))
+        append_added(&added, end, json_object_get(vocabulary, end));
+    json_object_foreach(own, content, id) append_added(&added, content, id);
     return json_pack("{s:o, s:{s:s, s:b, s:b}, s:{s:s}, s:{s:s, s:o, s:o}}", "added_tokens", added, "pre_tokenizer", "type",
                      "ByteLevel", "add_prefix_space", 0, "use_regex", 1, "decoder", "type", "ByteLevel", "model", "type",
                      "BPE", "vocab", vocabulary, "merges", merges);
 }
 
-static tokenizer *load_two(const char *vocabulary_path, const char *merges_path, genet_err *err)
+static tokenizer *load_two(const char *vocabulary_path, const char *merges_path, json_t *own, genet_err *err)
 {
     size_t n = 0;
     json_t *vocabulary = genet__json_read(vocabulary_path, FILE_MAX, err);
     char *text = vocabulary ? genet__file_read(merges_path, FILE_MAX, &n, err) : NULL;
-    json_t *merges = text ? merges_of(text, n) : NULL, *j = merges ? put_together(vocabulary, merges) : NULL;
-    if (text && !merges) genet__err_set(err, GENET_ERR_FORMAT, "%s: is not UTF-8 text", merges_path);
+    json_t *merges = text ? merges_of(text, n) : NULL, *j = merges ? put_together(vocabulary, merges, own) : NULL;
+    if (text && !merges) not_utf8(merges_path, text, n, err);
     else if (merges && !j) genet__err_memory(err);
     if (!merges) json_decref(vocabulary);
     tokenizer *t = j ? genet__tokenizer_from_json(j, vocabulary_path, err) : NULL;
@@ -115,8 +151,10 @@ static tokenizer *load_pair(const char *folder, const char *const pair[2], genet
 {
     char *vocabulary = genet__path_join(folder, pair[0]), *merges = genet__path_join(folder, pair[1]);
     tokenizer *t = NULL;
-    if (vocabulary && merges) t = load_two(vocabulary, merges, err);
-    else genet__err_memory(err);
+    json_t *own = NULL;
+    if (!vocabulary || !merges) genet__err_memory(err);
+    else if (read_own(folder, &own, err)) t = load_two(vocabulary, merges, own, err);
+    json_decref(own);
     genet__free(vocabulary);
     genet__free(merges);
     return t;

@@ -1,6 +1,5 @@
 /* tokenizer_make.c - what --tokenizer says: a tokenizer to be learned ("char",
  * "bpe:VOCAB", "word:VOCAB"), or the path of one that is there. */
-#include <inttypes.h>
 #include <string.h>
 #include "base/err.h"
 #include "base/file.h"
@@ -33,11 +32,18 @@ bool genet__tokenizer_is_learned(const char *spec)
     return !strcmp(spec, "char") || row_of(spec, &size);
 }
 
+bool genet__train_tell(const train_watch *watch, const char *stage, double done, genet_err *err)
+{
+    if (!watch || !watch->tell || watch->tell(watch->user, stage, done)) return true;
+    return genet__err_set(err, GENET_ERR_STOPPED, "stopped while %s (%.0f %% done)", stage, 100 * done);
+}
+
 /* Digits alone: "8k" and "8e3" are not guessed at. */
 static bool read_size(const char *spec, const struct learned *l, const char *text, int *size, genet_err *err)
 {
     int64_t n = 0;
-    if (text && *text && !text[strspn(text, "0123456789")] && genet__parse_int(text, &n) && n >= l->least && n <= VOCAB_MAX) {
+    if (text && *text && !text[strspn(text, "0123456789")] && genet__parse_int(text, &n) && n >= l->least &&
+        n <= VOCAB_MAX) {
         *size = (int)n;
         return true;
     }
@@ -57,6 +63,7 @@ tokenizer *genet__tokenizer_make(const char *spec, text_source *s, const text_sc
     if (l) return read_size(spec, l, text, &size, err) ? l->train(s, n_chars, size, watch, err) : NULL;
     if (genet__file_exists(spec)) return genet__tokenizer_load(spec, err);
     genet__err_set(err, GENET_ERR_USAGE,
-                   "--tokenizer %.200s: there is no such folder or file; a new tokenizer is char, bpe:VOCAB or word:VOCAB", spec);
+                   "--tokenizer %.200s: there is no such folder or file; a new tokenizer is char, "
+                   "bpe:VOCAB or word:VOCAB", spec);
     return NULL;
 }

@@ -10,6 +10,9 @@
 /* Told while a tokenizer is being learned: the stage, and its part that is done (0..1); false stops. May be NULL. */
 typedef struct train_watch { bool (*tell)(void *user, const char *stage, double done); void *user; } train_watch;
 
+/* False: it stopped, and err says so. */
+bool genet__train_tell(const train_watch *watch, const char *stage, double done, genet_err *err);
+
 /* By what --tokenizer says.  scan: of s; the first n_chars characters are the training part. */
 tokenizer *genet__tokenizer_make(const char *spec, text_source *s, const text_scan *scan, int64_t n_chars,
                                  const train_watch *watch, genet_err *err);
@@ -36,6 +39,7 @@ tokenizer *genet__tokenizer_from_merges(const char *const *special, int n_specia
 /* The vocab_size - 1 most frequent words (what stands between spaces; a line's end is a word), equal
  * ones bytewise, and <unk>. */
 tokenizer *genet__word_train(text_source *s, int64_t n_chars, int vocab_size, const train_watch *watch, genet_err *err);
-/* The lower frequency cut: how often the rarest word that was kept occurred; 0: t was not learned just now, or knows no words. */
+/* The lower frequency cut: how often the rarest word that was kept occurred; 0: t was not learned just now, or knows
+ * no words. */
 int64_t genet__word_least_count(const tokenizer *t);
 #endif

@@ -72,7 +72,8 @@ static bool fill(tokenizer *t, const counted_word *piece, int n, const char *whe
     for (int i = 0; i < n; i++) n_bytes += piece[i].n;
     while (n_slots < 2 * (size_t)n) n_slots *= 2;
     if (n_bytes > UINT32_MAX || n > PIECES_MAX)
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: the vocabulary is too large: %d words of %zu bytes", where, n, n_bytes);
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: the vocabulary is too large: %d words of %zu bytes", where,
+                              n, n_bytes);
     word_table *w = ARENA_NEW(&t->arena, word_table);
     t->bytes = ARENA_ARRAY(&t->arena, char, (int64_t)n_bytes + 1);
     t->start = ARENA_ARRAY(&t->arena, uint32_t, (int64_t)n + 1);
@@ -110,7 +111,8 @@ static size_t next_word(const char *text, size_t n, bool has_lines, size_t *at)
 
 static bool no_such_word(const tokenizer *t, const char *word, size_t n, genet_err *err)
 {
-    return genet__err_set(err, GENET_ERR_USAGE, "the word \"%.*s\" is not among the %d that the model knows, which has no token "
+    return genet__err_set(err, GENET_ERR_USAGE,
+                          "the word \"%.*s\" is not among the %d that the model knows, which has no token "
                           "for unknown words", n < 60 ? (int)n : 60, word, t->n);
 }
 
@@ -174,8 +176,8 @@ static json_t *pre_tokenizer_json(bool has_lines)
 static json_t *decoder_json(bool joins_lines)
 {
     if (!joins_lines) return json_null();
-    return json_pack("{s:s, s:[{s:s, s:s, s:b}, {s:s}, {s:s, s:{s:s}, s:s}, {s:s, s:{s:s}, s:s}]}", "type", "Sequence", "decoders",
-                     "type", "WordPiece", "prefix", " ", "cleanup", 0, "type", "Fuse",
+    return json_pack("{s:s, s:[{s:s, s:s, s:b}, {s:s}, {s:s, s:{s:s}, s:s}, {s:s, s:{s:s}, s:s}]}", "type", "Sequence",
+                     "decoders", "type", "WordPiece", "prefix", " ", "cleanup", 0, "type", "Fuse",
                      "type", "Replace", "pattern", "String", " \n", "content", "\n",
                      "type", "Replace", "pattern", "String", "\n ", "content", "\n");
 }
@@ -205,7 +207,8 @@ static json_t *to_json(const tokenizer *t)
     const char *unknown = t->unknown >= 0 ? genet__tokenizer_piece(t, t->unknown, &n) : unknown_word;
     return json_pack("{s:s, s:n, s:n, s:[], s:n, s:o, s:n, s:o, s:{s:s, s:o, s:s%}}",
                      "version", "1.0", "truncation", "padding", "added_tokens", "normalizer",
-                     "pre_tokenizer", pre_tokenizer_json(w->has_lines), "post_processor", "decoder", decoder_json(w->joins_lines),
+                     "pre_tokenizer", pre_tokenizer_json(w->has_lines), "post_processor", "decoder",
+                     decoder_json(w->joins_lines),
                      "model", "type", "WordLevel", "vocab", vocabulary, "unk_token", unknown, n);
 }
 
@@ -246,7 +249,8 @@ static bool read_rules(const json_t *j, const char *where, bool *has_lines, bool
 }
 
 /* Put a piece at its id, which no other has. */
-static bool read_piece(const char *piece, size_t n_bytes, int64_t id, counted_word *to, int n, const char *where, genet_err *err)
+static bool read_piece(const char *piece, size_t n_bytes, int64_t id, counted_word *to, int n, const char *where,
+                       genet_err *err)
 {
     if (id < 0 || id >= n)
         return genet__err_set(err, GENET_ERR_FORMAT,
@@ -260,26 +264,30 @@ static bool read_piece(const char *piece, size_t n_bytes, int64_t id, counted_wo
 }
 
 /* Added tokens that the vocabulary lacks have ids of their own; the others, the same. */
-static bool read_added(const tokenizer *t, const json_t *vocabulary, counted_word *to, int n, const char *where, genet_err *err)
+static bool read_added(const tokenizer *t, const json_t *vocabulary, counted_word *to, int n, const char *where,
+                       genet_err *err)
 {
     for (int i = 0; i < t->n_added; i++) {
         const added_token *a = &t->added[i];
         const json_t *known = json_object_get(vocabulary, a->content);
         if (!known) TRY(read_piece(a->content, a->n_bytes, a->id, to, n, where, err));
         else if (json_integer_value(known) != a->id)
-            return genet__err_set(err, GENET_ERR_FORMAT, "%s: added_tokens: \"%.40s\" has id %d, and %" PRId64 " in model.vocab", where,
+            return genet__err_set(err, GENET_ERR_FORMAT,
+                                  "%s: added_tokens: \"%.40s\" has id %d, and %" PRId64 " in model.vocab", where,
                                   a->content, (int)a->id, (int64_t)json_integer_value(known));
     }
     return true;
 }
 
-static bool read_vocabulary(const tokenizer *t, json_t *vocabulary, counted_word *to, int n, const char *where, genet_err *err)
+static bool read_vocabulary(const tokenizer *t, json_t *vocabulary, counted_word *to, int n, const char *where,
+                            genet_err *err)
 {
     const char *piece;
     json_t *id;
     json_object_foreach(vocabulary, piece, id) {
         if (!json_is_integer(id))
-            return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.vocab: the id of \"%.40s\" is not an integer", where, piece);
+            return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.vocab: the id of \"%.40s\" is not an integer",
+                                  where, piece);
         TRY(read_piece(piece, strlen(piece), json_integer_value(id), to, n, where, err));
     }
     return read_added(t, vocabulary, to, n, where, err);
@@ -318,30 +326,13 @@ static size_t cut_at_space(const void *user, const char *text, size_t n)
 }
 
 /* "<unk>" in the text is the unknown word itself. */
-static bool count_words(word_count *w, const char *text, size_t n, genet_err *err)
+static bool count_words(void *words, const char *text, size_t n, genet_err *err)
 {
     for (size_t at = 0, length; (length = next_word(text, n, true, &at)); at += length) {
         bool is_unknown = length == sizeof unknown_word - 1 && !memcmp(text + at, unknown_word, length);
-        if (!is_unknown && !genet__word_count_add(w, text + at, length)) return genet__err_memory(err);
+        if (!is_unknown && !genet__word_count_add(words, text + at, length)) return genet__err_memory(err);
     }
     return true;
-}
-
-static bool count_source(word_count *w, text_source *s, int64_t n_chars, const train_watch *watch, genet_err *err)
-{
-    text_reader r;
-    const char *text;
-    size_t n = 1;
-    bool ok = true;
-    genet__reader_open(&r, s, cut_at_space, NULL);
-    genet__reader_part(&r, n_chars);
-    while (ok && n) {
-        ok = genet__reader_next(&r, &text, &n, err) && count_words(w, text, n, err);
-        if (ok && watch && !watch->tell(watch->user, "counting words", n_chars ? 1 - (double)r.left / (double)n_chars : 1))
-            ok = genet__err_set(err, GENET_ERR_STOPPED, "stopped while counting words");
-    }
-    genet__reader_close(&r);
-    return ok;
 }
 
 /* The most frequent first, equal ones bytewise. */
@@ -378,7 +369,8 @@ tokenizer *genet__word_train(text_source *s, int64_t n_chars, int vocab_size, co
     tokenizer *t = genet__alloc(sizeof *t);
     bool ok = t || genet__err_memory(err);
     if (t) t->kind = &genet__tokenizer_word;
-    ok = ok && count_source(&w, s, n_chars, watch, err) && choose_words(t, &w, vocab_size, err);
+    ok = ok && genet__reader_count(s, n_chars, cut_at_space, NULL, count_words, &w, watch, err) &&
+         choose_words(t, &w, vocab_size, err);
     genet__word_count_release(&w);
     if (ok) return t;
     genet__tokenizer_free(t);

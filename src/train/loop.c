@@ -141,9 +141,11 @@ static bool begin(loop *l, genet_err *err)
     const train_job *job = l->job;
     train_cost cost;
     TRY(genet__train_check(l->o, err));
-    if (l->max_steps < 1) return genet__err_set(err, GENET_ERR_USAGE, "--epochs needs training data: with --batches give --max-steps");
+    if (l->max_steps < 1)
+        return genet__err_set(err, GENET_ERR_USAGE, "--epochs needs training data: with --batches give --max-steps");
     if (l->o->early_stopping_patience && !job->evaluate)
-        return genet__err_set(err, GENET_ERR_USAGE, "--early-stopping-patience needs validation data: there is none to stop by");
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "--early-stopping-patience needs validation data: there is none to stop by");
     TRY(genet__step_build(&l->step, job, job->batch_rows, l->o->gradient_accumulation_steps, err));
     cost_of(job, &l->step, &cost);
     TRY(check_memory(job, &cost, err));
@@ -178,9 +180,11 @@ static bool not_finite(const loop *l, genet_err *err)
         snprintf(what, sizeof what, "loss or gradient were not finite for %lld step%s in a row", (long long)l->at.bad_steps,
                  l->at.bad_steps > 1 ? "s" : "");
     if (l->saved_step < 0)
-        return genet__err_set(err, GENET_ERR_GRAPH, "%s, up to step %lld, and nothing was saved yet; a lower --learning-rate may "
+        return genet__err_set(err, GENET_ERR_GRAPH,
+                              "%s, up to step %lld, and nothing was saved yet; a lower --learning-rate may "
                               "help", what, (long long)l->at.step);
-    return genet__err_set(err, GENET_ERR_GRAPH, "%s, up to step %lld; the last good save is %s/training/step-%lld.  A new run in "
+    return genet__err_set(err, GENET_ERR_GRAPH,
+                          "%s, up to step %lld; the last good save is %s/training/step-%lld.  A new run in "
                           "another folder with a lower --learning-rate may help", what, (long long)l->at.step, l->o->out,
                           (long long)l->saved_step);
 }
@@ -302,9 +306,11 @@ static void tell_ended(const loop *l)
 static bool stopped(const loop *l, genet_err *err)
 {
     if (l->saved_step == l->at.step)
-        return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld and saved: resuming goes on from there",
+        return genet__err_set(err, GENET_ERR_STOPPED,
+                              "stopped after step %lld of %lld and saved: resuming goes on from there",
                               (long long)l->at.step, (long long)l->max_steps);
-    return genet__err_set(err, GENET_ERR_STOPPED, "stopped after step %lld of %lld, which was not finite and is not saved: resuming "
+    return genet__err_set(err, GENET_ERR_STOPPED,
+                          "stopped after step %lld of %lld, which was not finite and is not saved: resuming "
                           "goes on from step %lld", (long long)l->at.step, (long long)l->max_steps,
                           (long long)(l->saved_step < 0 ? 0 : l->saved_step));
 }
@@ -325,8 +331,8 @@ static bool run(loop *l, genet_err *err)
 bool genet__train(const train_job *job, train_event *last, genet_err *err)
 {
     const train_options *o = job->options;
-    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1, .tensorboard.fd = -1, .lock = -1,
-               .max_steps = o->epochs > 0 ? o->epochs * job->steps_per_epoch : o->max_steps };
+    loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1, .tensorboard.fd = -1,
+               .lock = -1, .max_steps = o->epochs > 0 ? o->epochs * job->steps_per_epoch : o->max_steps };
     l.at.score = (train_score){ NAN, NAN, NAN, NAN, 0 };
     l.event = (train_event){ .max_steps = l.max_steps, .unit = job->unit, .scores = job->scores };
     bool ok = begin(&l, err) && run(&l, err);

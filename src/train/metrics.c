@@ -90,9 +90,14 @@ bool genet__metrics_add(metrics *m, const train_event *e, bool with_score, genet
     char *text = whole ? json_dumps(line, JSON_REAL_PRECISION(9)) : NULL;
     json_decref(line);
     if (!text) return genet__err_memory(err);
-    bool ok = genet__file_write(m->fd, text, strlen(text)) && genet__file_write(m->fd, "\n", 1);
+    str out = {0};
+    genet__str_add(&out, text);
+    genet__str_add(&out, "\n");
     free(text);
-    return ok || genet__err_errno(err, "write", m->path);
+    bool ok = out.failed ? genet__err_memory(err)
+            : genet__file_write(m->fd, out.at, out.n) || genet__err_errno(err, "write", m->path);
+    genet__str_release(&out);
+    return ok;
 }
 
 bool genet__metrics_sync(metrics *m, genet_err *err)

@@ -22,13 +22,14 @@
 #include "model/model.h"
 #include "train/save.h"
 
-static const char weights_file[] = "model.safetensors", optimiser_file[] = "optimizer.safetensors",
+static const char weights_file[] = WEIGHTS_FILE, optimiser_file[] = "optimizer.safetensors",
                   state_file[] = "state.json", settings_file[] = "settings.json", manifest_file[] = "manifest.json";
 static const char *const saved_files[] = { weights_file, optimiser_file, state_file, settings_file };
 /* All that a run writes into its folder beside saves. */
 static const char *const made_files[] = {
-    "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json", "README.md",
-    "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json", "training/tensorboard", NULL
+    "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json",
+    "README.md", "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json",
+    "training/tensorboard", NULL
 };
 /* Without settings.json these are what a kill left behind: a new run writes them again. */
 static const char corpus_files[] = "training/corpus.";
@@ -56,7 +57,7 @@ static bool step_path(path *p, const char *folder, int64_t step, const char *tai
 
 bool genet__save_exists(const char *folder)
 {
-    static const char *const marks[] = { "training/settings.json", "config.json", "model.safetensors", "tokenizer.json" };
+    static const char *const marks[] = { "training/settings.json", "config.json", weights_file, "tokenizer.json" };
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (genet__file_exists_in(folder, marks[i])) return true;
     return false;
@@ -64,10 +65,12 @@ bool genet__save_exists(const char *folder)
 
 /* Two runs in one folder would write over each other.  Where the file system
  * has no locks there is no check. */
-static bool lock_folder(const char *folder, int *lock, genet_err *err)
+bool genet__save_lock(const char *folder, int *lock, genet_err *err)
 {
     *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*lock < 0 || !flock(*lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return true;
+    close(*lock);
+    *lock = -1;
     return genet__err_set(err, GENET_ERR_USAGE, "another run is training in %s at this moment", folder);
 }
 
@@ -76,7 +79,8 @@ bool genet__save_begin(const train_job *job, int *lock, genet_err *err)
     path p;
     TRY(path_set(&p, err, "%s/training", job->options->out));
     TRY(genet__file_make_dirs(p.at, err));
-    TRY(lock_folder(p.at, lock, err));
+    if (job->locked) *lock = job->lock >= 0 ? dup(job->lock) : -1;
+    else TRY(genet__save_lock(p.at, lock, err));
     TRY(path_set(&p, err, "%s/training/%s", job->options->out, settings_file));
     return genet__json_write(p.at, job->settings, err);
 }
@@ -139,13 +143,15 @@ bool genet__save_refuse(const char *folder, genet_err *err)
     TRY(path_set(&p, err, "%s/training/%s", folder, settings_file) && list_steps(folder, &steps, &n, err));
     genet__free(steps);
     if (n || genet__file_exists(p.at))
-        return genet__err_set(err, GENET_ERR_USAGE, "%s holds a model already: --resume goes on with its training; for a new "
+        return genet__err_set(err, GENET_ERR_USAGE,
+                              "%s holds a model already: --resume goes on with its training; for a new "
                               "one choose another --out", folder);
     for (const char *const *name = made_files; *name; name++) {
         if (!strncmp(*name, corpus_files, sizeof corpus_files - 1)) continue;
         TRY(path_set(&p, err, "%s/%s", folder, *name));
         if (genet__file_exists(p.at))
-            return genet__err_set(err, GENET_ERR_USAGE, "%s is there already, and training would write over it: choose another "
+            return genet__err_set(err, GENET_ERR_USAGE,
+                                  "%s is there already, and training would write over it: choose another "
                                   "--out, or move it away", p.at);
     }
     return true;
@@ -158,7 +164,7 @@ void genet__save_undo(const char *folder, bool made_folder, bool made_training)
     int64_t *steps = NULL;
     int n = 0, lock = -1;
     genet_err ignored;
-    if (!path_set(&training, NULL, "%s/training", folder) || !lock_folder(training.at, &lock, &ignored)) n = 1;
+    if (!path_set(&training, NULL, "%s/training", folder) || !genet__save_lock(training.at, &lock, &ignored)) n = 1;
     else if (!list_steps(folder, &steps, &n, &ignored)) n = 1;
     genet__free(steps);
     for (const char *const *name = made_files; !n && *name; name++)
@@ -240,7 +246,8 @@ static bool newest(const char *folder, int64_t *step, const log_sink *log, genet
         genet_err why;
         ok = step_path(&p, folder, steps[i], "", err);
         if (!ok) break;
-        if (is_whole(p.at, &why) || is_whole(p.at, &why)) *step = steps[i];     /* what is judged damaged is looked at twice */
+        /* what is judged damaged is looked at twice */
+        if (is_whole(p.at, &why) || is_whole(p.at, &why)) *step = steps[i];
         else if (cannot_tell(p.at, &why)) {
             if (err) *err = why;
             ok = false;
@@ -269,7 +276,8 @@ bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, 
     TRY(newest(folder, step, log, err));
     TRY(path_set(&top, err, "%s/%s", folder, weights_file));
     if (*step < 0 && genet__file_exists(top.at))
-        return genet__err_set(err, GENET_ERR_FORMAT, "every save in %s/training is damaged or gone, so training cannot go on; "
+        return genet__err_set(err, GENET_ERR_FORMAT,
+                              "every save in %s/training is damaged or gone, so training cannot go on; "
                               "%s is untouched.  Put a save back, or begin a new run with another --out", folder, top.at);
     TRY(clear_leftovers(folder, err));
     return drop_damaged(folder, *step, err);
@@ -334,7 +342,7 @@ static bool state_from_json(const json_t *j, const char *where, save_state *s, g
 static bool check_best(const train_job *job, save_state *s, genet_err *err)
 {
     path p;
-    TRY(step_path(&p, job->options->out, s->best_step, "/model.safetensors", err));
+    TRY(step_path(&p, job->options->out, s->best_step, "/" WEIGHTS_FILE, err));
     if (s->best_step <= 0 || genet__file_exists(p.at)) return true;
     genet__log(job->log, LOG_WARN, "the best save, step %lld, is gone: looking for a new best", (long long)s->best_step);
     s->best_step = 0;
@@ -345,7 +353,7 @@ static bool check_best(const train_job *job, save_state *s, genet_err *err)
 bool genet__save_read(const train_job *job, int64_t step, save_state *s, genet_err *err)
 {
     path p;
-    TRY(step_path(&p, job->options->out, step, "/model.safetensors", err));
+    TRY(step_path(&p, job->options->out, step, "/" WEIGHTS_FILE, err));
     TRY(genet__weights_read(job->params, PARAM_WEIGHT | PARAM_BUFFER, p.at, NULL, err));
     TRY(step_path(&p, job->options->out, step, "/optimizer.safetensors", err));
     TRY(genet__weights_read(job->params, PARAM_OPTIMISER, p.at, NULL, err));
@@ -404,7 +412,8 @@ static bool drop_old(const train_job *job, const save_state *s, genet_err *err)
     int n;
     bool ok = list_steps(job->options->out, &steps, &n, err);
     for (int i = 0; ok && i < n; i++)
-        if (i >= job->options->save_total_limit && steps[i] != s->best_step) ok = drop_save(job->options->out, steps[i], err);
+        if (i >= job->options->save_total_limit && steps[i] != s->best_step)
+            ok = drop_save(job->options->out, steps[i], err);
     genet__free(steps);
     return ok;
 }
@@ -418,7 +427,7 @@ static int64_t published(const train_job *job, const save_state *s)
 bool genet__save_publish(const train_job *job, const save_state *s, genet_err *err)
 {
     path from, to;
-    TRY(step_path(&from, job->options->out, published(job, s), "/model.safetensors", err));
+    TRY(step_path(&from, job->options->out, published(job, s), "/" WEIGHTS_FILE, err));
     TRY(path_set(&to, err, "%s/%s", job->options->out, weights_file));
     return genet__file_copy(from.at, to.at, err);
 }

@@ -27,6 +27,9 @@ json_t *genet__save_settings(const char *folder, genet_err *err);
 /* The newest complete save's step, -1 when there is none; changes nothing. */
 bool genet__save_last(const char *folder, int64_t *step, genet_err *err);
 
+/* Keep other runs out of a training/ folder until *lock is closed (also by a kill); -1: the file system has no locks.  Fails
+ * when another run is at work there. */
+bool genet__save_lock(const char *training, int *lock, genet_err *err);
 /* Make folder and folder/training and keep the settings.  *lock: a descriptor
  * that keeps other runs out until it is closed (also by a kill). */
 bool genet__save_begin(const train_job *job, int *lock, genet_err *err);

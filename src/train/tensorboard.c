@@ -5,10 +5,9 @@
  * bytes, theirs; checksums are CRC-32C (Castagnoli), rotated and offset ("masked") as
  * TensorFlow's core/lib/hash/crc32c.h defines it.  The bytes are Event messages
  * (tensorflow/core/util/event.proto) in Protocol Buffers' wire format, of which
- * four fields are needed.  A resumed run begins a new file whose first record tells the
- * reader to forget later steps of the files before. */
+ * four fields are needed.  A resumed run begins a new file whose second record (the
+ * first is the version) tells the reader to forget later steps of the files before. */
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -129,7 +128,8 @@ bool genet__tensorboard_open(tensorboard *t, const char *folder, int64_t step, g
     gethostname(host, sizeof host - 1);
     for (char *c = host; *c; c++)
         if (*c == '/') *c = '-';
-    snprintf(name, sizeof name, "events.out.tfevents.%010lld.%s.%ld.%lld", (long long)time(NULL), host, (long)getpid(), (long long)step);
+    snprintf(name, sizeof name, "events.out.tfevents.%010lld.%s.%ld.%lld", (long long)time(NULL), host, (long)getpid(),
+             (long long)step);
     char *parent = genet__path_join(folder, "training/tensorboard");
     bool ok = (parent && (t->path = genet__path_join(parent, name))) || genet__err_memory(err);
     ok = ok && genet__file_make_dirs(parent, err);

@@ -29,6 +29,8 @@ bool   genet__train_check(const train_options *o, genet_err *err);
 /* Learning rate of a step, counted from 0. */
 double genet__schedule(const train_options *o, int64_t max_steps, int64_t step);
 
+/* A target that counts nothing in a loss (PyTorch's ignore_index). */
+enum { NO_TARGET = -100 };
 /* Results of a full pass over validation data; a job says which mean something. */
 typedef struct train_score { double loss, perplexity, bits_per_byte, accuracy; int64_t count; } train_score;
 enum { SCORE_PERPLEXITY = 1, SCORE_BITS_PER_BYTE = 2, SCORE_ACCURACY = 4 };
@@ -57,6 +59,8 @@ typedef struct train_job {
     const json_t        *settings;      /* all options, kept with every save */
     params              *params;        /* placed and filled by the loop */
     genet_workspace     *workspace;
+    bool                 locked;        /* training/ is locked already, by the descriptor `lock` (genet__save_lock) */
+    int                  lock;
     const log_sink      *log;
     const volatile sig_atomic_t *stop;  /* not 0: save and stop; may be NULL */
     void  (*watch)(void *watcher, const train_event *e);    /* may be NULL */

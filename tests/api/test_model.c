@@ -253,11 +253,96 @@ static void test_generate(void **state)
     heard early = { .sound = true, .stop_after = 3 };
     OK(genet_generate(s, "the ", o, listen, &early, &err));
     assert_true(early.sound);
-    assert_in_range(early.pieces, 3, 4);        /* one more may say that it has ended */
-    if (early.ended) assert_string_equal(early.finish, "caller");
+    assert_int_equal(early.pieces, 3);          /* nothing is told after false */
+    assert_int_equal(early.ended, 0);
     OK(genet_options_set(o, "num_return_sequences", "3", &err));
     assert_int_equal(write_text(s, "the ", o).ended, 3);
     genet_options_free(o);
+    genet_session_free(s);
+}
+
+/* What an option implies for others holds here as on the command line. */
+static void test_options_imply(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *value, *other, *its; int tokens; } cases[] = {
+        { "max_length", "230", NULL, NULL, 226 }, { "max_length", "7", NULL, NULL, 3 },
+        { "max_length", "7", "max_new_tokens", "2", 2 }, { "num_beams", "4", "max_new_tokens", "5", 5 },
+    };
+    genet_session *s = genet_session_new(model, &err);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        genet_options *o = genet_options_new("generate", &err);
+        OK(o && genet_options_set(o, cases[i].name, cases[i].value, &err));
+        if (cases[i].other) OK(genet_options_set(o, cases[i].other, cases[i].its, &err));
+        assert_int_equal(write_text(s, "the ", o).tokens, cases[i].tokens);
+        genet_options_free(o);
+    }
+    genet_options *o = genet_options_new("generate", &err);
+    OK(o && genet_options_set(o, "num_beams", "4", &err) && genet_options_set(o, "temperature", "1", &err));
+    REFUSED(genet_generate(s, "the ", o, listen, &(heard){ .sound = true }, &err), "beams are not sampled");
+    OK(genet_options_set(o, "num_beams", "1", &err) && genet_options_set(o, "eos_token_id", "4000", &err));
+    REFUSED(genet_generate(s, "the ", o, listen, &(heard){ .sound = true }, &err), "eos_token_id 4000");
+    genet_options_free(o);
+    genet_session_free(s);
+}
+
+/* A callback that comes back to its session is refused in words; one of its own it may use. */
+typedef struct visitor { genet_session *own, *other; int refused, welcome; } visitor;
+
+static bool visit(void *user, const genet_piece *p)
+{
+    visitor *v = user;
+    genet_session *at[] = { v->own, v->other };
+    genet_score score;
+    genet_completion c;
+    (void)p;
+    for (int i = 0; i < 2; i++) {
+        int n = 1, *count = i ? &v->welcome : &v->refused;
+        bool ok[] = { genet_generate(at[i], "the ", NULL, listen, &(heard){ .sound = true, .stop_after = 2 }, &err),
+                      genet_complete(at[i], "the ", &c, &n, &err), genet_evaluate(at[i], "the sun", 7, NULL, &score, &err) };
+        for (int k = 0; k < 3; k++) *count += ok[k] == i;
+        if (!i) assert_non_null(strstr(err.text, "this session is generating: a callback needs a session of its own"));
+    }
+    return true;
+}
+
+static void test_callback_comes_back(void **state)
+{
+    (void)state;
+    visitor v = { .own = genet_session_new(model, &err), .other = genet_session_new(model, &err) };
+    genet_options *o = genet_options_new("generate", &err);
+    OK(v.own && v.other && o && genet_options_set(o, "max_new_tokens", "4", &err));
+    heard before = write_text(v.own, "the ", o);
+    OK(genet_generate(v.own, "the ", o, visit, &v, &err));
+    assert_in_range(v.refused, 3, 12);
+    assert_int_equal(v.welcome, v.refused);
+    assert_string_equal(write_text(v.own, "the ", o).text, before.text);        /* free again, and unharmed */
+    genet_options_free(o);
+    genet_session_free(v.own);
+    genet_session_free(v.other);
+}
+
+/* A call that fails lets go of its decoder, so the next one makes another; one that does not keeps it. */
+static void test_failed_writer(void **state)
+{
+    (void)state;
+    genet_session *s = genet_session_new(model, &err);
+    genet_options *o = genet_options_new("generate", &err), *bad = genet_options_new("generate", &err);
+    OK(s && o && bad && genet_options_set(o, "max_new_tokens", "4", &err));
+    OK(genet_options_set(bad, "no_repeat_ngram_size", "1", &err));
+    heard first = write_text(s, "the ", o);
+    genet__alloc_fail_after(-1);
+    heard again = write_text(s, "the ", o);
+    long kept = genet__alloc_fail_after(-1);
+    REFUSED(genet_generate(s, "the ", bad, listen, &(heard){ .sound = true }, &err), "forbids every token");
+    genet__alloc_fail_after(-1);
+    heard after = write_text(s, "the ", o);
+    long made = genet__alloc_fail_after(-1);
+    assert_true(made > kept + 10);
+    assert_string_equal(first.text, again.text);
+    assert_string_equal(first.text, after.text);
+    genet_options_free(o);
+    genet_options_free(bad);
     genet_session_free(s);
 }
 
@@ -283,10 +368,32 @@ static void test_generation_defaults(void **state)
     genet_session_free(s);
     genet_model_free(m);
     genet_options_free(train);
-    genet_options_free(o);
 
-    assert_true(little_write(path, "{\"max_new_tokens\": \"many\"}"));
-    REFUSED(genet_model_open(small, device, &err), "max_new_tokens");
+    /* the file is read at opening, and settled with what each call gives */
+    static const struct { const char *file, *words; } faults[] = {
+        { "{\"max_new_tokens\": \"many\"}", "max_new_tokens" }, { "{\"typical_p\": 0, \"max_new_tokens\": 3}", "typical_p" },
+        { "{\"num_beams\": 3, \"do_sample\": true}", "num_beams 3 with do_sample true" },
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        assert_true(little_write(path, faults[i].file));
+        OK(m = genet_model_open(small, device, &err));
+        OK(s = genet_session_new(m, &err));
+        REFUSED(genet_generate(s, "the ", NULL, listen, &(heard){ .sound = true }, &err), faults[i].words);
+        assert_int_equal(err.code, GENET_ERR_FORMAT);
+        assert_non_null(strstr(err.text, "generation_config.json"));
+        genet_session_free(s);
+        genet_model_free(m);
+    }
+    assert_true(little_write(path, "{\"max_length\": 6, \"num_beams\": 3}"));
+    OK(m = genet_model_open(small, device, &err));
+    OK(s = genet_session_new(m, &err));
+    assert_int_equal(write_text(s, "the ", NULL).tokens, 2);
+    assert_int_equal(write_text(s, "the ", o).tokens, 4);       /* max_new_tokens of the caller, not the file's max_length */
+    genet_session_free(s);
+    genet_model_free(m);
+    genet_options_free(o);
+    assert_true(little_write(path, "[]"));
+    REFUSED(genet_model_open(small, device, &err), "must be a JSON object");
 }
 
 static void test_complete(void **state)
@@ -337,7 +444,7 @@ static void test_evaluate(void **state)
     char path[300], arguments[800];
     char *text = little_text();
     genet_session *s = genet_session_new(model, &err);
-    genet_options *o = genet_options_new("evaluate", &err);
+    genet_options *o = genet_options_new("eval", &err);
     genet_score a, b;
     OK(s && o && genet_evaluate(s, text, strlen(text), NULL, &a, &err));
     assert_int_equal(a.bytes, strlen(text) - 1);        /* all but the first character are predicted */
@@ -365,7 +472,7 @@ static void test_evaluate(void **state)
     REFUSED(genet_evaluate(s, "THE SUN", 7, NULL, &a, &err), "T");
     OK(genet_options_set(o, "context", "1000", &err));
     REFUSED(genet_evaluate(s, text, 50, o, &a, &err), "context");
-    REFUSED(genet_generate(s, "the ", o, listen, &(heard){ .sound = true }, &err), "evaluate");
+    REFUSED(genet_generate(s, "the ", o, listen, &(heard){ .sound = true }, &err), "eval");
     genet_options_free(o);
     genet_session_free(s);
     free(text);
@@ -374,7 +481,7 @@ static void test_evaluate(void **state)
 static void test_describe(void **state)
 {
     (void)state;
-    char arguments[400], *text = genet_model_describe(model);
+    char arguments[400], *text = genet_model_describe(model, &err);
     assert_non_null(text);
     json_t *j = json_loads(text, 0, NULL);
     assert_non_null(j);
@@ -389,7 +496,7 @@ static void test_describe(void **state)
     json_decref(told);
     json_decref(j);
     free(text);
-    assert_null(genet_model_describe(NULL));
+    REFUSED(genet_model_describe(NULL, &err), "model is NULL");
 }
 
 /* --- what is not text ------------------------------------------------------------------------------ */
@@ -418,7 +525,7 @@ static void test_table_model(void **state)
     REFUSED(genet_evaluate(s, "x", 1, NULL, &score, &err), "no text");
     REFUSED(genet_complete(s, "x", &c, &n, &err), "no text");
     REFUSED(genet_tokenize(m, "x", 1, &ids, &n_ids, &err), "no text");
-    char *told = genet_model_describe(m);
+    char *told = genet_model_describe(m, &err);
     assert_non_null(told);
     free(told);
     genet_session_free(s);
@@ -476,7 +583,7 @@ static void test_hostile_options(void **state)
     char *wide = malloc(100001);
     memset(wide, 'n', 100000);
     wide[100000] = 0;
-    static const char *const verb[] = { "generate", "evaluate", "train gpt2", "train mlp" };
+    static const char *const verb[] = { "generate", "eval", "train gpt2", "train mlp" };
     static const char *const text[] = { "", "-", "--", "\n", "%s%n", "\xff\xfe", "1e999", "nan", "99999999999999999999", "-1" };
     for (size_t v = 0; v < sizeof verb / sizeof *verb; v++) {
         genet_options *o = genet_options_new(verb[v], &err);
@@ -574,6 +681,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_and_resume), cmocka_unit_test(test_training_refusals), cmocka_unit_test(test_options),
         cmocka_unit_test(test_tokens), cmocka_unit_test(test_generate), cmocka_unit_test(test_generation_defaults),
+        cmocka_unit_test(test_options_imply), cmocka_unit_test(test_callback_comes_back), cmocka_unit_test(test_failed_writer),
         cmocka_unit_test(test_complete), cmocka_unit_test(test_evaluate), cmocka_unit_test(test_describe),
         cmocka_unit_test(test_table_model), cmocka_unit_test(test_hostile_calls), cmocka_unit_test(test_hostile_options),
         cmocka_unit_test(test_no_memory), cmocka_unit_test(test_no_memory_in_training),

@@ -178,7 +178,7 @@ static void *tokenize(void *arg)
         int32_t *ids;
         size_t n, n_bytes;
         if (!(*ok = genet_tokenize(model, text, strlen(text), &ids, &n, NULL))) break;
-        char *back = genet_detokenize(model, ids, n, &n_bytes, NULL), *told = genet_model_describe(model);
+        char *back = genet_detokenize(model, ids, n, &n_bytes, NULL), *told = genet_model_describe(model, NULL);
         *ok = back && n_bytes == strlen(text) && !memcmp(back, text, n_bytes) && told;
         free(ids);
         free(back);

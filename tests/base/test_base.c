@@ -213,6 +213,34 @@ static void test_locale(void **state)
     }
 }
 
+static void test_characters(void **state)
+{
+    (void)state;
+    static const struct { const char *s; size_t length; bool whole, open; } cases[] = {
+        { "a", 1, true, false }, { "\xc3\xa9x", 2, true, false }, { "\xf0\x9f\x99\x82", 4, true, false },
+        { "\xc3", 1, false, true }, { "\xf0\x9f\x99", 3, false, true }, { "\xe2\x82", 2, false, true },
+        { "\xe2\x82x", 2, false, false }, { "\xe0\x80", 1, false, false }, { "\xed\xa0\x80", 1, false, false },
+        { "\x80", 1, false, false }, { "\xff", 1, false, false },
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        bool whole, open;
+        assert_int_equal(genet__utf8_length(cases[k].s, strlen(cases[k].s), &whole, &open), cases[k].length);
+        assert_true(whole == cases[k].whole && open == cases[k].open);
+    }
+    uint32_t c = 0;
+    assert_int_equal(genet__utf8_before("a\xc3\xa9", 3, &c), 2);
+    assert_int_equal(c, 0xe9);
+    assert_int_equal(genet__utf8_before("a\xc3\xa9", 2, &c), 0);        /* half of it */
+    assert_int_equal(genet__utf8_before("a", 0, &c), 0);
+    str s = { 0 };
+    assert_int_equal(genet__utf8_add_whole(&s, "a\xff" "b\xe2\x82", 5), 3);
+    genet__utf8_add(&s, "\xe2\x82", 2);
+    assert_string_equal(genet__str(&s), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+    genet__str_release(&s);
+    assert_true(genet__ends_with("a.gz", ".gz") && genet__ends_with("gz", "gz") && genet__ends_with("x", ""));
+    assert_false(genet__ends_with("a.gz ", ".gz") || genet__ends_with("gz", ".gz"));
+}
+
 static void test_utf8(void **state)
 {
     (void)state;
@@ -414,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_alloc), cmocka_unit_test(test_grow), cmocka_unit_test(test_arena),
         cmocka_unit_test(test_err), cmocka_unit_test(test_str), cmocka_unit_test(test_words),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_locale), cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_characters),
         cmocka_unit_test(test_map), cmocka_unit_test(test_log), cmocka_unit_test(test_version),
         cmocka_unit_test(test_f16),
         cmocka_unit_test(test_bf16), cmocka_unit_test(test_philox), cmocka_unit_test(test_draws)

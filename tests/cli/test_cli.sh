@@ -28,7 +28,8 @@ for bad in "--batch-size -3" "--dropout 1" "--learning-rate abc" "--lr-schedule 
     expect 2 "$(sed 's/--//; s/ .*//; s/-/_/g' <<< "$bad") must be" "$GENET" train gpt2 --data "$text" --out "$run" $bad
 done
 expect 2 'n_embd 130 is not divisible by n_head 4; 132' "$GENET" train gpt2 --data "$text" --out "$run" --n-embd 130
-expect 2 'min_lr 0.0001 is above learning_rate' "$GENET" train gpt2 --data "$text" --out "$run" --learning-rate 1e-5
+expect 2 'min_lr 0.0001 is above learning_rate' "$GENET" train gpt2 --data "$text" --out "$run" --learning-rate 1e-5 \
+    --min-lr 1e-4
 expect 1 'needs [0-9.]+ TiB of memory .* is available' "$GENET" train gpt2 --data "$text" --out "$run" \
     --n-embd 65536 --n-layer 48 --n-head 64
 expect 1 '--batch-size [0-9]+ with --gradient-accumulation-steps [0-9]+ would fit' "$GENET" train gpt2 --data "$text" \

@@ -76,6 +76,13 @@ awk -v a="$(field "$alone" log_probability)" -v b="$(field "$(sed -n 4p scores.j
 awk -F '\t' 'BEGIN { OFS = "\t" } { $1 = sprintf("%.4f", $1); $3 = sprintf("%.4f", $3) } 1' scores > one
 "$GENET" eval model --data lines.txt --lines --threads 3 | awk -F '\t' 'BEGIN { OFS = "\t" } { $1 = sprintf("%.4f", $1); $3 = sprintf("%.4f", $3) } 1' > three
 same one three
+sed 's/$/\r/' lines.txt | "$GENET" eval model --data - --lines | cmp -s - scores || fail "a line that ends with CR LF is scored otherwise"
+sed 's/$/\r/' lines.txt | "$GENET" eval model --data - --lines --json | cmp -s - scores.json || fail "CR LF in JSON"
+# a bos_token_id that the model has no token for is none
+cp -r model outside
+sed -i 's/"bos_token_id": [^,}]*/"bos_token_id": 50256/' outside/config.json
+grep -q '"bos_token_id": 50256' outside/config.json || fail "config.json has no bos_token_id to change"
+"$GENET" eval outside --data lines.txt --lines | cmp -s - scores || fail "a bos_token_id outside of the vocabulary changes scores"
 
 # --- refused -----------------------------------------------------------------------------
 expect 2 'data is missing' "$GENET" eval model
@@ -87,7 +94,7 @@ expect 2 "line 1: foreign.txt: byte 5.*'@'" "$GENET" eval model --data foreign.t
 printf 'the c\377t' > broken.txt
 expect 1 'byte 5 .*not UTF-8' "$GENET" eval model --data broken.txt --lines
 printf 'a' > short.txt
-expect 2 '1 tokens' "$GENET" eval model --data short.txt
+expect 1 '1 tokens' "$GENET" eval model --data short.txt
 : > empty.txt
 expect 2 'empty' "$GENET" eval model --data empty.txt
 [ -z "$("$GENET" eval model --data empty.txt --lines)" ] || fail "lines of an empty file"

@@ -127,7 +127,8 @@ static void test_config(void **state)
     (void)state;
     run_file(fuzz_config, "hf/sharded/config.json");
     run_file(fuzz_config, "hf/tied/config.json");
-    static const char tables[] = "{\"model_type\": \"mlp\", \"n_input\": 3, \"n_output\": 2, \"hidden_layer_sizes\": [4, 5]}";
+    static const char tables[] =
+        "{\"model_type\": \"mlp\", \"n_input\": 3, \"n_output\": 2, \"hidden_layer_sizes\": [4, 5]}";
     run(fuzz_config, tables, sizeof tables - 1);
 }
 

@@ -302,7 +302,8 @@ static void test_weights_names(void **state)
     for (int i = 0; i < 2; i++) {
         begin("untied");
         parts p = take_apart("model.safetensors");
-        json_object_set_new(p.header, more[i][0], json_pack("{s:s, s:[i], s:[I,I]}", "dtype", "F32", "shape", 0, "data_offsets",
+        json_object_set_new(p.header, more[i][0], json_pack("{s:s, s:[i], s:[I,I]}", "dtype", "F32", "shape", 0,
+                                                            "data_offsets",
                                                             (json_int_t)p.n_data, (json_int_t)p.n_data));
         put_together(&p, "model.safetensors", 0);
         refused("model.safetensors", more[i][1]);

@@ -43,10 +43,13 @@ static route *route_for(server *s, const char *path)
     return NULL;
 }
 
-static void answer(int fd, int status, const char *headers, const char *body, size_t n, size_t cut)
+static void answer(int fd, int status, const char *headers, const char *said, const char *body, size_t n, size_t cut)
 {
-    char head[2000];
-    int length = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status, n, headers ? headers : "");
+    char head[2000], true_one[32];
+    snprintf(true_one, sizeof true_one, "%zu", n);
+    if (!said) said = true_one;
+    int length = snprintf(head, sizeof head, "HTTP/1.1 %d X\r\n%s%s%sConnection: close\r\n%s\r\n", status,
+                          *said ? "Content-Length: " : "", said, *said ? "\r\n" : "", headers ? headers : "");
     send_all(fd, head, (size_t)length);
     send_all(fd, body, cut && cut < n ? cut : n);
 }
@@ -75,8 +78,8 @@ static void handle(server *s, int fd)
     snprintf(headers, sizeof headers, "%s", r && r->headers ? r->headers : "");
     if (ranged && a->status == 206)
         snprintf(headers + strlen(headers), sizeof headers - strlen(headers), "Content-Range: bytes %zu-%zu/%zu\r\n", from, n - 1, n);
-    if (!r || a->status == 401 || a->status == 416) answer(fd, a->status, NULL, "no", 2, 0);
-    else answer(fd, a->status, headers, r->body + (ranged ? from : 0), n - (ranged ? from : 0), r->cut);
+    if (!r || a->status == 401 || a->status == 416) answer(fd, a->status, NULL, NULL, "no", 2, 0);
+    else answer(fd, a->status, headers, r->length, r->body + (ranged ? from : 0), n - (ranged ? from : 0), r->cut);
 }
 
 static void *serve(void *arg)
@@ -109,6 +112,22 @@ void server_stop(server *s)
     shutdown(s->fd, SHUT_RDWR);
     close(s->fd);
     pthread_join(s->thread, NULL);
+}
+
+asked server_asked(server *s, int i)
+{
+    pthread_mutex_lock(&s->lock);
+    asked a = s->asked[i];
+    pthread_mutex_unlock(&s->lock);
+    return a;
+}
+
+int server_total(server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    int n = s->n_asked;
+    pthread_mutex_unlock(&s->lock);
+    return n;
 }
 
 int server_count(server *s, const char *path, bool with_token)

@@ -15,6 +15,7 @@ typedef struct route {
     size_t      cut;            /* > 0: the connection breaks after so many bytes of an answer */
     int         times;          /* > 0: so often, then the next route of this path */
     bool        no_range;       /* ranges are not understood */
+    const char *length;         /* said as Content-Length, "": nothing said; NULL: the true one */
     bool        needs_token;    /* else 401 */
 } route;
 
@@ -26,13 +27,16 @@ typedef struct server {
     asked       asked[200];
     int         n_asked;
     int         used[64];       /* answers given by route */
-    volatile bool stop;
+    _Atomic bool stop;
     pthread_t   thread;
     pthread_mutex_t lock;
 } server;
 
 bool server_start(server *s, route *routes, int n);
 void server_stop(server *s);
+/* The i-th request; how many there were. */
+asked server_asked(server *s, int i);
+int  server_total(server *s);
 /* How often the path was asked for; with_token: of these, with a token. */
 int  server_count(server *s, const char *path, bool with_token);
 #endif

@@ -43,24 +43,28 @@ static void scale(world *w, const char *name, float by)
     OK(genet__params_write(w->m->params, p, v, p->size_bytes, &err));
 }
 
-static void open_world(world *w, tokenizer *t, int threads, uint64_t seed)
+/* padding: tokens of the model that the tokenizer lacks. */
+static void open_padded(world *w, tokenizer *t, int threads, uint64_t seed, int padding)
 {
     *w = (world){ .t = t };
     if (!t) fail_msg("%s", err.text);
     OK(w->device = genet_device_cpu(threads, &err));
     w->space = genet_workspace_new(w->device);
     void *config = genet__family_config(&genet__family_gpt2, &w->arena, &err);
-    set_int(config, "vocab_size", genet__tokenizer_size(t));
+    set_int(config, "vocab_size", genet__tokenizer_size(t) + padding);
     set_int(config, "n_positions", WINDOW);
     set_int(config, "n_embd", 24);
     set_int(config, "n_layer", 2);
     set_int(config, "n_head", 3);
     set_int(config, "eos_token_id", -1);
     OK(w->m = genet__model_new(&genet__family_gpt2, config, w->device, seed, &err));
-    OK(genet__model_declare(w->m, &err) && genet__params_place(w->m->params, &err) && genet__params_fill(w->m->params, &err));
+    OK(genet__model_declare(w->m, &err) && genet__params_place(w->m->params, &err) &&
+       genet__params_fill(w->m->params, &err));
     scale(w, "transformer.ln_f.weight", 8);
     OK(w->d = genet__decoder_new(w->m, w->space, COMPLETE_ROWS, &err));
 }
+
+static void open_world(world *w, tokenizer *t, int threads, uint64_t seed) { open_padded(w, t, threads, seed, 0); }
 
 static void close_world(world *w)
 {
@@ -97,7 +101,8 @@ static tokenizer *bpe(bool accented)
         "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,"
         "\"vocab\":{\".\":0,\"a\":1,\"b\":2,\"c\":3,\"\304\240\":4,\"\304\212\":5,\"ab\":6,\"\304\240a\":7",
         accented ? ",\"\304\240ab\":8,\"ca\":9,\"\303\203\":10,\"\302\251\":11" : "",
-        accented ? "},\"merges\":[\"a b\",\"\304\240 a\",\"\304\240a b\",\"c a\"]}}" : "},\"merges\":[\"a b\",\"\304\240 a\"]}}");
+        accented ? "},\"merges\":[\"a b\",\"\304\240 a\",\"\304\240a b\",\"c a\"]}}"
+        : "},\"merges\":[\"a b\",\"\304\240 a\"]}}");
     json_t *j = genet__json_parse(text, strlen(text), "tokenizer.json", &err);
     tokenizer *t = j ? genet__tokenizer_from_json(j, "tokenizer.json", &err) : NULL;
     json_decref(j);
@@ -244,7 +249,8 @@ static void test_bytes(void **state)
     for (uint64_t seed = 1; seed <= 3; seed++) {
         world w;
         open_world(&w, bpe(false), 1, seed);
-        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) expect_enumerated(&w, texts[i].context, texts[i].typed, 40, 0.25);
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+            expect_enumerated(&w, texts[i].context, texts[i].typed, 40, 0.25);
         close_world(&w);
     }
 }
@@ -343,6 +349,44 @@ static void test_characters_stay_whole(void **state)
     close_world(&w);
 }
 
+/* Tokens that the tokenizer lacks spell nothing, and their probability is nobody's. */
+static void test_padded_vocabulary(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "ab", "ab c", "", "b." };
+    world w;
+    open_padded(&w, bpe(false), 1, 2, 30);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        genet_completion got[K];
+        int n = K;
+        double sum = 0;
+        OK(complete(&w, texts[i], got, &n));
+        assert_true(n > 0);
+        for (int k = 0; k < n; k++) sum += got[k].probability;
+        assert_true(sum > 0 && sum < 0.9);
+    }
+    close_world(&w);
+}
+
+/* An empty text begins with the model's token for that. */
+static void test_start(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { "bos_token_id", "eos_token_id" };
+    world w;
+    open_world(&w, chars("ab ."), 1, 3);
+    for (int i = 0; i < 2; i++) {
+        genet_completion got[K], want[K];
+        int n = K, k = K;
+        set_int(w.m->config, "bos_token_id", 1 << 20);
+        set_int(w.m->config, "eos_token_id", 0);
+        set_int(w.m->config, keys[i], genet__tokenizer_find(w.t, "b", 1));
+        OK(complete(&w, "", got, &n) && complete(&w, "b", want, &k));
+        expect_same(got, n, want, k);
+    }
+    close_world(&w);
+}
+
 /* What no token spells has no continuation; that is no error. */
 static void test_nothing(void **state)
 {
@@ -379,7 +423,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_characters), cmocka_unit_test(test_bytes), cmocka_unit_test(test_keystrokes),
-        cmocka_unit_test(test_characters_stay_whole), cmocka_unit_test(test_nothing), cmocka_unit_test(test_failed_allocations),
+        cmocka_unit_test(test_characters_stay_whole), cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_padded_vocabulary), cmocka_unit_test(test_start),
+        cmocka_unit_test(test_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

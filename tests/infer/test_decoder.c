@@ -260,6 +260,33 @@ static void test_begin_reads_once(void **state)
     genet__decoder_free(d);
 }
 
+/* What a longer text read as a chunk is read again where a shorter one reads parts, whatever they share: both
+ * decoders keep one chunk of the old weights and nothing after it. */
+static void test_begin_after_longer(void **state)
+{
+    (void)state;
+    enum { BIAS = 72 };
+    int32_t ids[LONG], other[LONG];
+    float bias[BIAS], want[V];
+    model *of = make_model(LONG);
+    param *w = genet__params_find(of->params, "transformer.h.0.attn.c_attn.bias");
+    decoder *used = genet__decoder_new(of, space, 1, &err), *d = genet__decoder_new(of, space, 1, &err);
+    text(ids, LONG);
+    memcpy(other, ids, sizeof ids);
+    for (int i = 32; i < LONG; i++) other[i] = (ids[i] + 1) % V;
+    OK(genet__decoder_begin(used, ids, 100, &err));
+    OK(genet__decoder_begin(d, other, 40, &err));
+    for (int i = 0; i < BIAS; i++) bias[i] = (float)(i % 7) * 0.3f;
+    OK(genet__params_write(of->params, w, bias, sizeof bias, &err));
+    OK(genet__decoder_begin(d, ids, 60, &err));
+    memcpy(want, genet__decoder_logits(d), sizeof want);
+    OK(genet__decoder_begin(used, ids, 60, &err));
+    assert_memory_equal(genet__decoder_logits(used), want, sizeof want);
+    genet__decoder_free(used);
+    genet__decoder_free(d);
+    genet__model_free(of);
+}
+
 static void test_decoder_refuses(void **state)
 {
     (void)state;
@@ -307,6 +334,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cached_equals_uncached), cmocka_unit_test(test_causal), cmocka_unit_test(test_rows),
         cmocka_unit_test(test_long_prompt), cmocka_unit_test(test_begin_is_exact), cmocka_unit_test(test_begin_reads_once),
+        cmocka_unit_test(test_begin_after_longer),
         cmocka_unit_test(test_decoder_refuses), cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -36,6 +36,11 @@ static void set_int(void *config, const char *name, int64_t value)
     *(int64_t *)((char *)config + f->offset) = value;
 }
 
+static int64_t int_of(const void *config, const char *name)
+{
+    return *(const int64_t *)((const char *)config + genet__fields_find(genet__family_gpt2.config, name)->offset);
+}
+
 static bool encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *e)
 {
     (void)t;
@@ -145,7 +150,7 @@ static void forget(told *t)
 
 static generation_options greedy(void)
 {
-    generation_options o;
+    generation_options o = {0};
     OK(genet__fields_defaults(&genet__generation_fields, &o, &strings, &err));
     o.temperature = 0;
     return o;
@@ -173,10 +178,12 @@ static void test_equals_transformers(void **state)
     told t = {0};
     assert_true(json_array_size(cases) >= 40);
     for (size_t i = 0; i < json_array_size(cases); i++) {
-        const json_t *one = json_array_get(cases, i), *prompt = json_object_get(one, "prompt"), *ids = json_object_get(one, "ids");
+        const json_t *one = json_array_get(cases, i), *prompt = json_object_get(one, "prompt"),
+            *ids = json_object_get(one, "ids");
         generation_options o = greedy();
         char words[32] = {0};
-        OK(genet__fields_from_json(&genet__generation_fields, &o, json_object_get(one, "options"), "golden", &strings, &err));
+        OK(genet__fields_from_json(&genet__generation_fields, &o, json_object_get(one, "options"), "golden", &strings,
+                                   &err));
         for (size_t k = 0; k < json_array_size(prompt); k++)
             words[k] = (char)(FIRST + json_integer_value(json_array_get(prompt, k)));
         o.logprobs = (int64_t)(i % 3) * 50;
@@ -236,7 +243,8 @@ static void test_characters_are_whole(void **state)
         { "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82z", "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82z" },
         { "\xf0\x9f" "A\xc3\xa9", BAD "A\xc3\xa9" }, { "\xf0" "AB\xc3\xa9", BAD "AB\xc3\xa9" },
         { "\xe2\x82" "x\xff\xfe\x80y", BAD "x" BAD BAD BAD "y" }, { "\xed\xa0\x80\xe2\x82\xac", BAD BAD BAD "\xe2\x82\xac" },
-        { "\xc0\xaf\xf4\x90\x80\x80\xf5", BAD BAD BAD BAD BAD BAD BAD }, { "end\xf0\x9f\x99", "end" BAD }, { "\xe2\x82", BAD },
+        { "\xc0\xaf\xf4\x90\x80\x80\xf5", BAD BAD BAD BAD BAD BAD BAD }, { "end\xf0\x9f\x99", "end" BAD },
+        { "\xe2\x82", BAD },
     };
     generation_options o;
     int32_t ids[DISTINCT];
@@ -265,7 +273,8 @@ static void test_stop_strings(void **state)
     static const struct { const char *text, *stop, *want, *finish; } cases[] = {
         { "one two three", "two", "one ", "stop" }, { "one two three", "tx\nthreee", "one two three", "length" },
         { "aaab", "aab", "a", "stop" }, { "abcabd", "abd", "abc", "stop" }, { "abcd", "bc\nabcd", "a", "stop" },
-        { "abcd", "abcd\nbcd\ncd", "", "stop" }, { "x\ny\\z", "\\ny", "x", "stop" }, { "x\ty\\nz", "y\\\\n", "x\t", "stop" },
+        { "abcd", "abcd\nbcd\ncd", "", "stop" }, { "xabcd", "cd\nbcd\nabcd", "x", "stop" }, { "xabcd", "bcd\nabcd\ncd", "x", "stop" },
+        { "xabcd", "abcd\nbc", "xa", "stop" }, { "xabcd", "d\nab\nabc", "x", "stop" }, { "x\ny\\z", "\\ny", "x", "stop" }, { "x\ty\\nz", "y\\\\n", "x\t", "stop" },
         { "caf\xc3\xa9!", "\xa9", "caf" BAD, "stop" }, { "same", "same", "", "stop" },
         { "tail thre", "three", "tail thre", "length" },
     };
@@ -289,7 +298,8 @@ static void test_stop_strings(void **state)
     forget(&t);
 }
 
-/* Words have what stands between them, special tokens no text; a token that the tokenizer lacks is an error. */
+/* Words have what stands between them; special tokens are no text, nor is what the tokenizer lacks: nothing stands between
+ * them and words.  An end of text by its name alone ends nothing. */
 static void test_words_and_special_tokens(void **state)
 {
     (void)state;
@@ -298,7 +308,7 @@ static void test_words_and_special_tokens(void **state)
     told t = {0};
     distinct(&o, ids);
     char want[64] = {0};
-    added_token special = { .content = "?", .n_bytes = 1, .id = ids[1], .special = true };
+    added_token special = { .content = "<|endoftext|>", .n_bytes = 13, .id = ids[1], .special = true };
     letters.kind = &word_kind;
     letters.added = &special;
     letters.n_added = 1;
@@ -308,13 +318,76 @@ static void test_words_and_special_tokens(void **state)
     write_golden("#+9", &o, &t);
     assert_string_equal(genet__str(&t.text[0]), want);
     assert_int_equal(t.n[0], 4);
+    assert_string_equal(t.finish[0], "length");
     set_pieces(NULL);
-    letters.n = ids[2];
+    letters.kind = &word_kind;
+    letters.n = 30;
+    memset(want, 0, sizeof want);
+    o.max_new_tokens = DISTINCT;
+    int padded = 0;
+    for (int i = 0; i < DISTINCT; i++)
+        if (ids[i] < letters.n) snprintf(want + strlen(want), sizeof want - strlen(want), " %c", FIRST + ids[i]);
+        else padded++;
+    assert_in_range(padded, 1, DISTINCT - 2);
+    write_golden("#+9", &o, &t);
+    assert_string_equal(genet__str(&t.text[0]), want);
+    assert_int_equal(t.n[0], DISTINCT);
+    set_pieces(NULL);
     forget(&t);
+}
+
+/* Which tokens end a text: the user's, else those of generation_config.json where there is one, else config.json's. */
+static void test_who_ends(void **state)
+{
+    (void)state;
+    generation_options o;
+    int32_t ids[DISTINCT];
+    told t = {0};
+    distinct(&o, ids);
+    set_int(golden->config, "eos_token_id", ids[3]);
+    write_golden("#+9", &o, &t);
+    assert_int_equal(t.n[0], 4);
+    golden->ends = (int_list){ .n = 3, .at = { 1 << 20, ids[5], ids[2] } };
+    write_golden("#+9", &o, &t);
+    assert_int_equal(t.n[0], 3);
+    o.eos_of_file = true;
+    write_golden("#+9", &o, &t);
+    assert_int_equal(t.n[0], DISTINCT);
+    o.eos_token_id = (int_list){ .n = 3, .at = { GOLDEN_V, -7, ids[6] } };
+    write_golden("#+9", &o, &t);
+    assert_int_equal(t.n[0], 7);
+    o.eos_of_file = false;
+    o.eos_token_id = (int_list){ .n = 2, .at = { ids[1], ids[7] } };
+    write_golden("#+9", &o, &t);
+    assert_int_equal(t.n[0], 2);
+    assert_string_equal(t.finish[0], "stop");
+    o.eos_token_id.at[1] = GOLDEN_V;
     assert_false(try_golden("#+9", &o, &t));
-    assert_non_null(strstr(err.text, "its tokenizer does not have"));
-    set_pieces(NULL);
+    assert_non_null(strstr(err.text, "eos_token_id 65 is not among the model's 65"));
+    golden->ends.n = 0;
+    set_int(golden->config, "eos_token_id", -1);
     forget(&t);
+}
+
+/* Where bans leave nothing, that is said. */
+static void test_nothing_left(void **state)
+{
+    (void)state;
+    for (int warm = 0; warm < 2; warm++) {
+        generation_options o = greedy();
+        told t = {0};
+        o.temperature = warm;
+        o.no_repeat_ngram_size = 1;
+        o.max_new_tokens = GOLDEN_V - 3;
+        write_golden("#+9", &o, &t);
+        assert_int_equal(t.n[0], GOLDEN_V - 3);
+        o.max_new_tokens++;
+        forget(&t);
+        assert_false(try_golden("#+9", &o, &t));
+        assert_int_equal(err.code, GENET_ERR_USAGE);
+        assert_non_null(strstr(err.text, "no_repeat_ngram_size 1 forbids every token"));
+        forget(&t);
+    }
 }
 
 /* --- several sequences, seeds, limits ---------------------------------------------------------- */
@@ -388,7 +461,7 @@ static void test_limits(void **state)
     forget(&t);
 }
 
-/* false ends all sequences, each with a last piece. */
+/* false ends all sequences, and nothing more comes. */
 static void test_caller_leaves(void **state)
 {
     (void)state;
@@ -399,13 +472,17 @@ static void test_caller_leaves(void **state)
         o.num_return_sequences = 3;
         o.max_new_tokens = 30;
         OK(try_golden("#+9", &o, &t));
-        assert_int_equal(t.calls, after_calls + 3);
-        for (int q = 0; q < 3; q++) {
-            assert_string_equal(t.finish[q], "caller");
-            assert_true(fabs(t.sum[q] - t.score[q]) < 1e-9);
-        }
+        assert_int_equal(t.calls, after_calls);
+        for (int q = 0; q < 3; q++) assert_int_equal(*t.finish[q], 0);
         forget(&t);
     }
+    generation_options none = greedy();
+    told t = { .leave_after = 2 };
+    none.max_new_tokens = 0;
+    none.num_return_sequences = 3;
+    OK(try_golden("#+9", &none, &t));
+    assert_int_equal(t.calls, 2);
+    forget(&t);
 }
 
 /* An empty prompt begins as a text begins after another, when there is a token for that. */
@@ -422,6 +499,22 @@ static void test_empty_prompt(void **state)
     told same = {0};
     write_golden("#", &o, &same);       /* '#' is id 2 */
     assert_memory_equal(t.id[0], same.id[0], sizeof t.id[0]);
+    o.eos_of_file = true;               /* the file's first in place of config.json's */
+    o.eos_token_id = (int_list){ .n = 2, .at = { GOLDEN_V, 9 } };
+    write_golden("", &o, &t);
+    write_golden("*", &o, &same);
+    assert_memory_equal(t.id[0], same.id[0], sizeof t.id[0]);
+    int64_t bos = int_of(golden->config, "bos_token_id");
+    set_int(golden->config, "bos_token_id", 3);
+    write_golden("", &o, &t);
+    write_golden("$", &o, &same);
+    assert_memory_equal(t.id[0], same.id[0], sizeof t.id[0]);
+    set_int(golden->config, "bos_token_id", GOLDEN_V);
+    o.eos_token_id.n = 1;
+    forget(&t);
+    assert_false(try_golden("", &o, &t));
+    assert_non_null(strstr(err.text, "prompt is empty"));
+    set_int(golden->config, "bos_token_id", bos);
     set_int(golden->config, "eos_token_id", -1);
     forget(&t), forget(&same);
 }
@@ -509,6 +602,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equals_transformers), cmocka_unit_test(test_characters_are_whole),
         cmocka_unit_test(test_stop_strings), cmocka_unit_test(test_words_and_special_tokens), cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_who_ends), cmocka_unit_test(test_nothing_left),
         cmocka_unit_test(test_first_of_several), cmocka_unit_test(test_limits), cmocka_unit_test(test_caller_leaves),
         cmocka_unit_test(test_empty_prompt), cmocka_unit_test(test_no_memory), cmocka_unit_test(test_threads),
     };

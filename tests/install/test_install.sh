@@ -27,7 +27,7 @@ lib=$(dirname "$(find "$prefix" -name libgenet.a)")
 [ -n "$lib" ] || { echo "libgenet.a is not installed"; exit 1; }
 pc=$(find "$prefix" -name genet.pc)
 version=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --modversion genet)
-soname=libgenet.so.${version%%.*}
+soname=libgenet.so.${version%.*}
 for file in "$prefix/bin/genet" "$lib/libgenet.so.$version"; do [ -f "$file" ] || fail "$file is not installed"; done
 for link in libgenet.so "$soname"; do [ -L "$lib/$link" ] || fail "$link is no link in $lib"; done
 if command -v objdump > /dev/null; then

@@ -185,6 +185,53 @@ static void test_lines_of_the_golden_text(void **state)
     set_first(m, -1);
 }
 
+/* A line ends with \r\n as well: neither is part of it.  A \r elsewhere is. */
+static void test_line_ends(void **state)
+{
+    (void)state;
+    static const char unix_text[] = "The cat\n\nsat on\nit", dos_text[] = "The cat\r\n\r\nsat on\r\nit";
+    heard *want = calloc(1, sizeof *want), *got = calloc(1, sizeof *got);
+    const char *path = file_of(unix_text, strlen(unix_text));
+    OK(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, want, &err));
+    path = file_of(dos_text, strlen(dos_text));
+    OK(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, got, &err));
+    assert_int_equal(got->n, 4);
+    assert_int_equal(got->bytes, strlen("The catsat onit"));
+    for (int i = 0; i < 4; i++) assert_true(got->log_probability[i] == want->log_probability[i]);
+    path = file_of("The\r\nca@\r\n", 10);
+    FAILS(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, &(heard){ 0 }, &err), "text: byte 7: ");
+    path = file_of("The\r", 4);
+    FAILS(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, &(heard){ 0 }, &err), "text: byte 3: ");
+    path = file_of("a\rb\n", 4);
+    FAILS(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, &(heard){ 0 }, &err), "text: byte 1: ");
+    free(want);
+    free(got);
+}
+
+/* A bos_token_id that is no token of the model is none. */
+static void test_first_token_outside(void **state)
+{
+    (void)state;
+    static const int64_t outside[] = { -1, V, V + 1, 50256 };
+    heard *want = calloc(1, sizeof *want);
+    const char *path = file_of(text, n_text);
+    for (int i = 0; i < 4; i++) {
+        heard *got = i ? calloc(1, sizeof *got) : want;
+        set_first(m, outside[i]);
+        OK(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, got, &err));
+        assert_int_equal(got->score[0].tokens, 101);
+        for (int64_t k = 0; k < want->n; k++) assert_true(got->log_probability[k] == want->log_probability[k]);
+        if (i) free(got);
+    }
+    set_first(m, V - 1);
+    heard *last = calloc(1, sizeof *last);
+    OK(genet__lm_score_lines(m, t, space, &path, 1, NULL, hear, last, &err));
+    assert_int_equal(last->score[0].tokens, 102);
+    set_first(m, -1);
+    free(last);
+    free(want);
+}
+
 /* --- models whose answers are known ------------------------------------------------------ */
 
 /* The same distribution everywhere: the last norm answers (1, 0, 0, ...), and the table's first column holds log p. */
@@ -383,6 +430,7 @@ static void test_refused(void **state)
 {
     (void)state;
     FAILS(score("", 0, 0, 0), "0 tokens");
+    assert_int_equal(err.code, GENET_ERR_FORMAT);
     FAILS(score("T", 1, 0, 0), "1 tokens");
     assert_true(score("Th", 2, 0, 0) && score("Th", 2, 16, 16) && score("Th", 2, 1, 2));
     FAILS(score("Th\xffugh", 6, 0, 0), "byte 2");
@@ -465,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_windows_of_the_guide), cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_lines_of_the_golden_text), cmocka_unit_test(test_known_answers),
         cmocka_unit_test(test_lines_make_up_the_text), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_line_ends), cmocka_unit_test(test_first_token_outside),
         cmocka_unit_test(test_lines_together_and_alone),
         cmocka_unit_test(test_threads_change_no_bit), cmocka_unit_test(test_model_is_shared),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_damaged_weights), cmocka_unit_test(test_other_models),

@@ -1,6 +1,7 @@
 /* labels: core
  * test_bpe.c - byte-level BPE: ids as the tokenizers library gives them (tools/golden_bpe.py), any bytes back
- * as they were, cuts that change nothing, added tokens, many threads, long words, hostile files. */
+ * as they were, merges by their definition, cuts that change nothing, many threads, long words, patterns, hostile
+ * files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,26 +16,11 @@
 #include "base/file.h"
 #include "format/npy.h"
 #include "golden/golden.h"
+#include "ids.h"
 #include "text/pattern.h"
 #include "text/tokenizer_train.h"
 
 static char folder[] = "/tmp/genet-test-bpe-XXXXXX";
-
-static tokenizer *load(const char *path)
-{
-    genet_err err = { 0 };
-    tokenizer *t = genet__tokenizer_load(path, &err);
-    if (!t) fail_msg("%s", err.text);
-    return t;
-}
-
-static token_list encode(const tokenizer *t, const char *text, size_t n)
-{
-    genet_err err = { 0 };
-    token_list ids = { 0 };
-    if (!genet__tokenizer_encode(t, text, n, &ids, &err)) fail_msg("%s", err.text);
-    return ids;
-}
 
 static void expect_back(const tokenizer *t, const token_list *ids, const char *text, size_t n)
 {
@@ -129,7 +115,8 @@ static void test_gpt2(void **state)
 static void test_any_bytes(void **state)
 {
     (void)state;
-    static const char *const piece[] = { "\xff", "\xc3", "\xe2\x80", "\xed\xa0\x80", "\xc0\x80", "\xf0\x9f\x98", "the", " ", "\n", "\xc3\xa9" };
+    static const char *const piece[] = { "\xff", "\xc3", "\xe2\x80", "\xed\xa0\x80", "\xc0\x80", "\xf0\x9f\x98", "the",
+                                         " ", "\n", "\xc3\xa9" };
     tokenizer *t = load(golden_path("bpe"));
     uint32_t seed = 7;
     for (int round = 0; round < 400; round++) {
@@ -175,7 +162,8 @@ static void test_cut(void **state)
     (void)state;
     genet_err err = { 0 };
     size_t n;
-    tokenizer *t = load(golden_path("bpe")), *added = load(golden_path("bpe-added")), *split = load(golden_path("bpe-split"));
+    tokenizer *t = load(golden_path("bpe")), *added = load(golden_path("bpe-added")),
+        *split = load(golden_path("bpe-split"));
     char *text = genet__file_read(golden_path("bpe/text.txt"), 1 << 20, &n, &err);
     for (size_t i = 0; i + 1500 < n; i += 1500) expect_cuts(t, text + i, 1500, 10);
     assert_int_equal(genet__tokenizer_cut(split, text, n), 0);
@@ -242,6 +230,101 @@ static void test_from_merges(void **state)
     merge[0].left = 257;
     assert_null(genet__tokenizer_from_merges(special, 1, merge, 4, &err));
     assert_non_null(strstr(err.text, "merge 0"));
+}
+
+/* The definition: of all neighbours that a merge joins, the lowest rank, of these the leftmost, until there are none.
+ * Of two merges of one pair the later counts. */
+static int merge_naively(const bpe_merge *merge, const int32_t *joined, int n_merge, int32_t *id, int n)
+{
+    for (;;) {
+        int best = -1, rank = n_merge;
+        for (int i = 0; i + 1 < n; i++) {
+            int k = n_merge - 1;
+            while (k >= 0 && (merge[k].left != id[i] || merge[k].right != id[i + 1])) k--;
+            if (k >= 0 && k < rank) rank = k, best = i;
+        }
+        if (best < 0) return n;
+        id[best] = joined[rank];
+        memmove(id + best + 1, id + best + 2, (size_t)(--n - best - 1) * sizeof *id);
+    }
+}
+
+static void expect_naive(const tokenizer *t, const bpe_merge *merge, const int32_t *joined, int n_merge, const char *text,
+                         int n)
+{
+    int32_t want[400];
+    for (int i = 0; i < n; i++) want[i] = text[i] - '!';
+    int left = merge_naively(merge, joined, n_merge, want, n);
+    token_list ids = encode(t, text, (size_t)n);
+    if (ids.n != left || memcmp(ids.at, want, (size_t)left * sizeof *want))
+        fail_msg("\"%.*s\": %d ids, %d by the definition, or others", n, text, ids.n, left);
+    genet__token_list_release(&ids);
+}
+
+enum { MERGES = 24, LETTERS = 3 };
+
+/* Random merges of a, b, c and of what they make; pieces that are made twice have one id. */
+static void random_merges(uint32_t *seed, bpe_merge *merge, int32_t *joined)
+{
+    char piece[MERGES + LETTERS][32] = { "a", "b", "c" };
+    int n = LETTERS;
+    for (int i = 0; i < MERGES; i++) {
+        int a, b, made = 0;
+        do a = (int)(next_random(seed) % (uint32_t)n), b = (int)(next_random(seed) % (uint32_t)n);
+        while (strlen(piece[a]) + strlen(piece[b]) > 12);
+        memcpy(piece[n], piece[a], sizeof piece[n]);
+        memcpy(piece[n] + strlen(piece[a]), piece[b], strlen(piece[b]) + 1);
+        while (strcmp(piece[made], piece[n])) made++;
+        int32_t id[] = { a, b, made };
+        for (int k = 0; k < 3; k++) id[k] += id[k] < LETTERS ? 'a' - '!' : 256 - LETTERS;
+        merge[i] = (bpe_merge){ id[0], id[1] };
+        joined[i] = id[2];
+        n += made == n;
+    }
+}
+
+/* Words of one pre-token, of 1 to 400 letters: below and above the length where the way of merging changes. */
+static void test_merges_by_definition(void **state)
+{
+    (void)state;
+    uint32_t seed = 11;
+    for (int round = 0; round < 60; round++) {
+        genet_err err = { 0 };
+        int32_t joined[MERGES];
+        bpe_merge merge[MERGES];
+        char text[400];
+        random_merges(&seed, merge, joined);
+        tokenizer *t = genet__tokenizer_from_merges(NULL, 0, merge, MERGES, &err);
+        if (!t) fail_msg("%s", err.text);
+        for (int k = 0; k < 80; k++) {
+            int n = k < 70 ? k + 1 : 71 + (int)next_random(&seed) % 330;
+            for (int i = 0; i < n; i++) text[i] = (char)('a' + (int)next_random(&seed) % (round % LETTERS + 1));
+            expect_naive(t, merge, joined, MERGES, text, n);
+        }
+        genet__tokenizer_free(t);
+    }
+}
+
+static void test_equal_ranks(void **state)
+{
+    (void)state;
+    genet_err err = { 0 };
+    const int32_t a = 'a' - '!';
+    tokenizer *t = genet__tokenizer_from_merges(NULL, 0, &(bpe_merge){ a, a }, 1, &err);
+    if (!t) fail_msg("%s", err.text);
+    IDS(t, "aaa", 256, a);
+    IDS(t, "aaaaa", 256, 256, a);
+    IDS(t, "baaab", a + 1, 256, a, a + 1);
+    char text[400];
+    memset(text, 'a', sizeof text);
+    for (int n = 63; n < 400; n += 2) {
+        token_list ids = encode(t, text, (size_t)n);
+        assert_int_equal(ids.n, n / 2 + 1);
+        for (int i = 0; i < n / 2; i++) assert_int_equal(ids.at[i], 256);
+        assert_int_equal(ids.at[n / 2], a);
+        genet__token_list_release(&ids);
+    }
+    genet__tokenizer_free(t);
 }
 
 /* --- threads and time ---------------------------------------------------------------- */
@@ -337,7 +420,7 @@ static void expect_pieces(const char *regex, const char *text, const char *want)
     pieces got = { "" };
     pattern *p = regex ? genet__pattern_new(regex, &err) : genet__pattern_gpt2(&err);
     if (!p) fail_msg("%s", err.text);
-    assert_true(genet__pattern_split(p, text, strlen(text), note, &got));
+    assert_true(genet__pattern_split(p, text, strlen(text), note, &got, NULL));
     assert_string_equal(got.text, want);
     genet__pattern_free(p);
 }
@@ -346,13 +429,19 @@ static void test_patterns(void **state)
 {
     (void)state;
     expect_pieces(NULL, "It's  don't 12a!?  \n x", "It|'s| | don|'t| 12|a|!?|  \n| x|");
-    expect_pieces(NULL, "a\xf0\xb1\x8d\x90" "b\xe1\xa0\x8e", "a\xf0\xb1\x8d\x90" "b|\xe1\xa0\x8e|");       /* U+31350 is a letter, U+180E no space */
+    /* U+31350 is a letter, U+180E no space */
+    expect_pieces(NULL, "a\xf0\xb1\x8d\x90" "b\xe1\xa0\x8e", "a\xf0\xb1\x8d\x90" "b|\xe1\xa0\x8e|");
     expect_pieces(NULL, "ab\xff\xfe" "c d", "ab|\xff\xfe|c| d|");
     expect_pieces("\\p{N}", "a12b", "a|1|2|b|");
     expect_pieces("[^\\s\\p{L}]+", "ab12 c", "ab|12| c|");
     expect_pieces("[\\s-]+", "a - b", "a| - |b|");
-    static const char *const refused[] = { "\\w+", "\\d", "\\h", "a^", "a$", "[[:alpha:]]", "[a&&b]", "(*UTF)a", "(?R)", "(?<x>a)",
-                                           "a{2}+", "a{,2}", "[\\P{L}]", "\\p{Lu}", "\\1", "a*", "(a", "\\", "\\x{41}", "[]a]", ".\\K" };
+    expect_pieces("[\\s-x]+", "a -\tx.b", "a| -\tx|.b|");      /* behind a class a dash is itself, */
+    expect_pieces("[\\p{N}-+]+", "a1-+,b", "a|1-+|,b|");
+    expect_pieces("[\\}-~]+", "a}~-b", "a|}~|-b|");             /* behind a character it makes a range */
+    expect_pieces("[\\*-/]+", "a*+,-./0", "a|*+,-./|0|");
+    static const char *const refused[] = { "\\w+", "\\d", "\\h", "a^", "a$", "[[:alpha:]]", "[a&&b]", "(*UTF)a",
+                                           "(?R)", "(?<x>a)", "a{2}+", "a{,2}", "[\\P{L}]", "\\p{Lu}", "\\1", "a*",
+                                           "(a", "\\", "\\x{41}", "[]a]", ".\\K" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         genet_err err = { 0 };
         pattern *p = genet__pattern_new(refused[i], &err);
@@ -376,9 +465,11 @@ static const struct { const char *json, *words; } broken[] = {
     { FILE_OF("\"pre_tokenizer\":{\"type\":\"Whitespace\"},", GOOD), "pre_tokenizer: \"Whitespace\" is not known" },
     { FILE_OF("\"pre_tokenizer\":{\"type\":\"ByteLevel\"},", GOOD), "\"add_prefix_space\" is missing" },
     { FILE_OF("\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":1},", GOOD), "must be true or false" },
-    { FILE_OF("\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false},", GOOD), "use_regex" },
+    { FILE_OF("\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false},", GOOD),
+      "use_regex" },
     { FILE_OF("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[]},", GOOD), "pre_tokenizer: the type" },
-    { FILE_OF("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," LEVEL "]},", GOOD), "\"Digits\"" },
+    { FILE_OF("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}," LEVEL "]},", GOOD),
+      "\"Digits\"" },
     { FILE_OF(PRE "\"normalizer\":{\"type\":\"NFC\"},", GOOD), "normalizer: \"NFC\" is not known" },
     { FILE_OF(PRE "\"post_processor\":{\"type\":\"BertProcessing\"},", GOOD), "post_processor: \"BertProcessing\"" },
     { FILE_OF(PRE, "\"dropout\":0.1," GOOD), "model.dropout must be off" },
@@ -407,7 +498,8 @@ static const struct { const char *json, *words; } broken[] = {
     { FILE_OF(PRE "\"added_tokens\":[{\"id\":9,\"content\":\"x\"}],", GOOD), "the id 9 of \"x\" is outside 0..3" },
     { FILE_OF(PRE "\"added_tokens\":[{\"id\":1,\"content\":\"a\"}],", GOOD), "\"a\" has id 1, and 0 in model.vocab" },
     { FILE_OF(PRE "\"added_tokens\":[{\"id\":1,\"content\":\"x\"}],", GOOD), "both have id 1" },
-    { FILE_OF(PRE "\"added_tokens\":[{\"id\":3,\"content\":\"x\"},{\"id\":4,\"content\":\"x\"}],", GOOD), "stands there twice" },
+    { FILE_OF(PRE "\"added_tokens\":[{\"id\":3,\"content\":\"x\"},{\"id\":4,\"content\":\"x\"}],", GOOD),
+      "stands there twice" },
 };
 
 static tokenizer *parse(const char *json, genet_err *err)
@@ -497,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_cut),        cmocka_unit_test(test_added),   cmocka_unit_test(test_from_merges),
         cmocka_unit_test(test_threads),    cmocka_unit_test(test_long_words), cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_broken),     cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_merges_by_definition), cmocka_unit_test(test_equal_ranks),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -418,7 +418,8 @@ static void test_failing(void **state)
         text_source *s = NULL;
         genet__alloc_fail_after(n);
         ok = (s = genet__source_open(&path, 1, folder, &w.err)) && genet__source_scan(s, w.scan, &w.err)
-            && genet__corpus_make(folder, s, w.scan, w.t, 0.1, NULL, &w.err) && genet__corpus_open(&w.c, folder, w.t, &w.err);
+            && genet__corpus_make(folder, s, w.scan, w.t, 0.1, NULL, &w.err)
+            && genet__corpus_open(&w.c, folder, w.t, &w.err);
         genet__alloc_fail_after(-1);
         if (!ok) assert_int_equal(w.err.code, GENET_ERR_MEMORY);
         genet__source_close(s);
@@ -456,8 +457,8 @@ static void test_temporary(void **state)
 
 /* --- tokens of many characters --------------------------------------------------------- */
 
-/* A tokenizer made for hard times: a run of equal letters is one token (its id, the run's length), so that only the letter after
- * it tells where it ends; 'X' is an error. */
+/* A tokenizer made for hard times: a run of equal letters is one token (its id, the run's length), so that only the
+ * letter after it tells where it ends; 'X' is an error. */
 static bool encode_runs(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
 {
     (void)t;
@@ -485,7 +486,8 @@ enum { RUNS = 3000 };
 static void open_runs(world *w, tokenizer *runs, const char *a, const char *b, size_t chunk)
 {
     *w = (world){ .s = open_paths(a, b), .scan = calloc(1, sizeof *w->scan) };
-    *runs = (tokenizer){ .kind = &runs_kind, .n = RUNS, .unknown = -1, .bytes = "", .start = calloc(RUNS + 1, sizeof(uint32_t)) };
+    *runs = (tokenizer){ .kind = &runs_kind, .n = RUNS, .unknown = -1, .bytes = "",
+                         .start = calloc(RUNS + 1, sizeof(uint32_t)) };
     genet__source_set_chunk(w->s, chunk);
     if (!genet__source_scan(w->s, w->scan, &w->err)) fail_msg("%s", w->err.text);
     w->t = runs;
@@ -520,7 +522,8 @@ static void test_chunks(void **state)
     static const size_t chunk[] = { 4, 5, 16, 100, 1 << 18 };
     uint32_t x = 1;
     size_t n = 0;
-    for (int run = 0; n < 3000; run++) {                        /* runs of 1 to 40, and one that is longer than many chunks */
+    /* runs of 1 to 40, and one that is longer than many chunks */
+    for (int run = 0; n < 3000; run++) {
         x = x * 1664525 + 1013904223;
         size_t length = run == 20 ? 1500 : 1 + (x >> 24) % 40;
         memset(text + n, 'a' + run % 3, length);

@@ -158,7 +158,8 @@ static void test_unknown(void **state)
 static const struct { const char *json, *words; } broken[] = {
     { "[]", "\"model\" with a \"type\" is missing" },
     { "{}", "\"model\" with a \"type\" is missing" },
-    { "{\"model\":{\"type\":\"Unigram\"}}", "model.type \"Unigram\" is not known to this version; it reads WordLevel (char)" },
+    { "{\"model\":{\"type\":\"Unigram\"}}",
+      "model.type \"Unigram\" is not known to this version; it reads WordLevel (char)" },
     { "{" SPLIT FUSE "\"model\":{\"type\":\"WordLevel\"}}", "model.vocab is missing or empty" },
     { "{" SPLIT FUSE MODEL("{}") "}", "model.vocab is missing or empty" },
     { "{" SPLIT FUSE MODEL("[\"a\"]") "}", "model.vocab is missing or empty" },
@@ -184,8 +185,10 @@ static const struct { const char *json, *words; } broken[] = {
     { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":-2,\"content\":\"x\"}]," GOOD "}", "the id -2 of \"x\" is out of range" },
     { "{" SPLIT FUSE "\"added_tokens\":[3]," GOOD "}", "must be an object" },
     { "{" SPLIT FUSE "\"added_tokens\":{}," GOOD "}", "\"added_tokens\" must be an array" },
-    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\",\"special\":1}]," GOOD "}", "\"special\" must be true or false" },
-    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\"},{\"id\":2,\"content\":\"y\"}]," GOOD "}", "both have id 2" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\",\"special\":1}]," GOOD "}",
+      "\"special\" must be true or false" },
+    { "{" SPLIT FUSE "\"added_tokens\":[{\"id\":2,\"content\":\"x\"},{\"id\":2,\"content\":\"y\"}]," GOOD "}",
+      "both have id 2" },
 };
 
 static void test_broken(void **state)

@@ -162,7 +162,8 @@ static void test_learning(void **state)
     genet__tokenizer_free(t);
     put("text", "Generating AI is fascinating");
     t = learn(in("text"), INT64_MAX, 100, 4);
-    expect_ids(t, "Generating AI is fascinating", (int32_t[]){ 2, 1, 4, 3 }, 4);     /* by bytes: AI Generating fascinating is */
+    /* by bytes: AI Generating fascinating is */
+    expect_ids(t, "Generating AI is fascinating", (int32_t[]){ 2, 1, 4, 3 }, 4);
     expect_ids(t, "generating ai", (int32_t[]){ 0, 0 }, 2);                          /* case is kept */
     genet__tokenizer_free(t);
     put("text", " ");
@@ -245,7 +246,8 @@ static void test_white_space(void **state)
         char bytes[4];
         if (c >= 0xd800 && c < 0xe000) continue;
         size_t length = (size_t)genet__utf8_encode(c, bytes);
-        bool want = (c >= 9 && c <= 13) || c == 32 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+        bool want = (c >= 9 && c <= 13) || c == 32 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+            (c >= 0x2000 && c <= 0x200a) ||
                     c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
         if (genet__space_at(bytes, length) != (want ? length : 0)) fail_msg("U+%04X", c);
         n += want;
@@ -284,7 +286,8 @@ static const struct { const char *json, *words; } broken[] = {
     { "{" SPLIT "\"padding\":{}," GOOD "}", "\"padding\" asks for more" },
     { "{" SPLIT "\"decoder\":{\"type\":\"Fuse\"}," GOOD "}", "\"decoder\" asks for more (Fuse)" },
     { "{" SPLIT "\"decoder\":5," GOOD "}", "\"decoder\" asks for more" },
-    { "{" SPLIT "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":5}}", "model.unk_token must be a string" },
+    { "{" SPLIT "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":5}}",
+      "model.unk_token must be a string" },
     { "{" SPLIT "\"added_tokens\":[{\"id\":1,\"content\":\"a\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
       "\"normalized\":false,\"special\":true}]," GOOD "}",
       "added_tokens: \"a\" has id 1, and 0 in model.vocab" },
@@ -337,7 +340,8 @@ static void test_failing_memory(void **state)
         text_source *s = open_text(golden_path("word/text.txt"));
         genet__source_set_chunk(s, 100);
         genet__alloc_fail_after(n);
-        ok = (t = genet__word_train(s, INT64_MAX, 40, NULL, &err)) && genet__tokenizer_encode(t, "the words", 9, &ids, &err) &&
+        ok = (t = genet__word_train(s, INT64_MAX, 40, NULL, &err)) &&
+            genet__tokenizer_encode(t, "the words", 9, &ids, &err) &&
              genet__tokenizer_save(t, folder, &err) && (again = genet__tokenizer_load(folder, &err));
         genet__alloc_fail_after(-1);
         if (!ok) assert_int_equal(err.code, GENET_ERR_MEMORY);
@@ -367,14 +371,15 @@ static void test_make(void **state)
     (void)state;
     genet_err err = { 0 };
     put("text", "some words of text, and some more words");
-    static const char *const bad[] = { "word", "word:", "word:8k", "word:-5", "word:1", "word: 9", "word:99999999999999999999", "word:16777217",
-                                       "word:+9", "word:1e3" };
+    static const char *const bad[] = { "word", "word:", "word:8k", "word:-5", "word:1", "word: 9",
+                                       "word:99999999999999999999", "word:16777217", "word:+9", "word:1e3" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_true(genet__tokenizer_is_learned(bad[i]));
         expect_refused(bad[i], "write word:VOCAB with a whole number of tokens from 2 to 16777216, as in word:8000");
     }
     expect_refused("bpe:256", "write bpe:VOCAB with a whole number of tokens from 257 to");
-    expect_refused("/nowhere/words", "--tokenizer /nowhere/words: there is no such folder or file; a new tokenizer is char, bpe:VOCAB");
+    expect_refused("/nowhere/words",
+                   "--tokenizer /nowhere/words: there is no such folder or file; a new tokenizer is char, bpe:VOCAB");
     assert_false(genet__tokenizer_is_learned("words"));
     assert_false(genet__tokenizer_is_learned("./word"));
     assert_true(genet__tokenizer_is_learned("char"));

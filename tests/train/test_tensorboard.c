@@ -74,7 +74,12 @@ static int next_field(message *m, uint64_t *value, message *bytes)
 }
 
 /* What the file's events say. */
-typedef struct found { int n_event, n_value; int64_t start, step[200]; char tag[200][40]; float value[200]; char version[40]; } found;
+typedef struct found {
+    int n_event, n_value;
+    int64_t start, step[200];
+    char tag[200][40], version[40];
+    float value[200];
+} found;
 
 static void read_value(found *f, message m, int64_t step)
 {
