@@ -83,11 +83,12 @@ typedef struct genet_piece {
     const char *finish;         /* NULL; "stop": an end token or a stop string; "length" */
     double      score;          /* on the last piece: the sum of log-probabilities; of a beam, its score */
 } genet_piece;
-/* false ends all sequences, and nothing more comes.  While it runs its session is busy: it may use another one. */
+/* After false nothing more comes, and all sequences end.  While it runs its session is busy and refuses calls: use another
+ * one there. */
 typedef bool genet_piece_fn(void *user, const genet_piece *piece);
 
-/* Continue prompt.  o: options of "generate"; what it does not give the folder's generation_config.json says.  Sampled sequences come
- * piece by piece, in turns; beams at the end, each in one piece, the best first. */
+/* Continue prompt.  o: options of "generate", may be NULL; for what it does not give the folder's generation_config.json
+ * speaks.  Sampled sequences come piece by piece, in turns; beams at the end, each in one piece, the best first. */
 GENET_API bool genet_generate(genet_session *s, const char *prompt, const genet_options *o, genet_piece_fn *piece,
                               void *user, genet_err *err);
 

@@ -48,7 +48,8 @@ static void drop(decoder **d)
 
 static bool is_idle(const genet_session *s, genet_err *err)
 {
-    return !s->busy || genet__err_set(err, GENET_ERR_USAGE, "this session is generating: a callback needs a session of its own");
+    return !s->busy || genet__err_set(err, GENET_ERR_USAGE,
+                                      "this session is generating: a callback needs a session of its own");
 }
 
 /* The one there is, if it has that many rows. */
@@ -69,8 +70,8 @@ static bool settle(const genet_model *m, const genet_options *o, generation_opti
     return genet__generation_check(how, err);
 }
 
-static bool write_text(genet_session *s, const char *prompt, const generation_options *how, genet_piece_fn *piece, void *user,
-                       genet_err *err)
+static bool write_text(genet_session *s, const char *prompt, const generation_options *how, genet_piece_fn *piece,
+                       void *user, genet_err *err)
 {
     decoder *d = reader(s, &s->writer, genet__generation_rows(how), err);
     if (!d) return false;

@@ -283,7 +283,8 @@ static bool next_hop(const http_request *r, char url[URL_BYTES], const char *loc
     char from[URL_BYTES];
     memcpy(from, url, URL_BYTES);
     const char *why = resolve(url, location) ? genet__http_refused(from, url) : "no web address";
-    return !why || genet__err_set(err, GENET_ERR_IO, "%.200s leads to \"%.200s\", which is %s: refused", r->url, location, why);
+    return !why || genet__err_set(err, GENET_ERR_IO, "%.200s leads to \"%.200s\", which is %s: refused", r->url, location,
+                                 why);
 }
 
 /* Is this a request that is made at all? */

@@ -530,7 +530,8 @@ static bool check_empty(const hub *h, genet_err *err)
     return ok;
 }
 
-/* FOLDER/.genet-get/source says what the folder is of, "ORG/NAME@COMMIT"; a folder with other things in it is not touched. */
+/* FOLDER/.genet-get/source says what the folder is of, "ORG/NAME@COMMIT"; a folder with other things in it is not
+ * touched. */
 static bool claim_folder(const hub *h, genet_err *err)
 {
     bool same = false;

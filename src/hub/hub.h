@@ -7,8 +7,9 @@
  * fetched is FOLDER/.genet-get/FILE.COMMIT.part, goes on where it stopped, is checked (size, and SHA-256 where the hub
  * knows it), synced, and only then gets its name; config.json comes last, so that an unfinished folder is no model.
  *
- * FOLDER/.genet-get/source holds ORG/NAME@COMMIT.  Another commit into the same folder begins by removing config.json
- * and ends, before the new config.json, by removing the weights that it does not have. */
+ * FOLDER/.genet-get/source holds ORG/NAME@COMMIT.  Another commit into the same folder begins by removing config.json,
+ * and the tokenizer's files and such that it does not have; before its own config.json comes, weights that it does not
+ * have go too.  Files of other names stay. */
 #ifndef GENET_HUB_HUB_H
 #define GENET_HUB_HUB_H
 #include "genet/genet.h"

@@ -205,8 +205,8 @@ static bool advance(writing *w, sequence *q, const float *logits, int64_t i, gen
     int32_t id = choose(w, q, logits, i);
     size_t before = q->pending.n;
     if (id < 0)
-        return genet__err_set(err, GENET_ERR_USAGE, "after %lld tokens nothing is left to write: no_repeat_ngram_size %lld "
-                              "forbids every token", (long long)i, (long long)w->o->no_repeat_ngram_size);
+        return genet__err_set(err, GENET_ERR_USAGE, "after %lld tokens nothing is left to write: no_repeat_ngram_size "
+                              "%lld forbids every token", (long long)i, (long long)w->o->no_repeat_ngram_size);
     TRY(add_token(w, q, id, logits, err));
     if (genet__is_end(&w->end, id)) q->finish = "stop";
     else {

@@ -43,8 +43,9 @@ void genet__generation_file_release(generation_file *f);
 /* What the file says, over the defaults; a field that `given` (may be NULL) names as set by the user stays.  What
  * options imply for others (beams are not sampled) is done here too, so call it in any case.  What the file says and
  * genet cannot do is GENET_ERR_FORMAT.  f is only read. */
-bool genet__generation_settle(generation_options *o, const generation_file *f, bool (*given)(const void *user, const char *name),
-                              const void *user, arena *a, genet_err *err);
+bool genet__generation_settle(generation_options *o, const generation_file *f,
+                              bool (*given)(const void *user, const char *name), const void *user, arena *a,
+                              genet_err *err);
 /* Both. */
 bool genet__generation_defaults(generation_options *o, const char *folder, bool (*given)(const void *user, const char *name),
                                 const void *user, arena *a, genet_err *err);

@@ -108,12 +108,13 @@ static bool take(json_t *to, const char *key, const json_t *value, const char *w
 }
 
 /* What do_sample and num_beams say together. */
-static bool refuse_sampled_beams(const generation_options *o, const json_t *j, const char *where, const asked *a, genet_err *err)
+static bool refuse_sampled_beams(const generation_options *o, const json_t *j, const char *where, const asked *a,
+                                 genet_err *err)
 {
     if (o->num_beams == 1 || !json_is_true(json_object_get(j, "do_sample")) || is_given(a, "num_beams") ||
         is_given(a, "temperature")) return true;
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: num_beams %lld with do_sample true: beams are not sampled here; say "
-                          "temperature 0 or num_beams 1", where, (long long)o->num_beams);
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: num_beams %lld with do_sample true: beams are not sampled here; "
+                          "give temperature 0 or num_beams 1", where, (long long)o->num_beams);
 }
 
 /* do_sample says whether there is a temperature at all. */

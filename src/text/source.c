@@ -340,5 +340,5 @@ bool genet__source_scan(text_source *s, text_scan *out, genet_err *err)
     genet__sha256_end(&hash, out->hash);
     out->n_files = s->n_file;
     if (out->n_chars) return true;
-    return genet__err_set(err, GENET_ERR_USAGE, "the data is empty: %s holds no text", title(&s->file[0]));
+    return genet__err_set(err, GENET_ERR_FORMAT, "the data is empty: %s holds no text", title(&s->file[0]));
 }

@@ -299,7 +299,8 @@ static bool visit(void *user, const genet_piece *p)
     for (int i = 0; i < 2; i++) {
         int n = 1, *count = i ? &v->welcome : &v->refused;
         bool ok[] = { genet_generate(at[i], "the ", NULL, listen, &(heard){ .sound = true, .stop_after = 2 }, &err),
-                      genet_complete(at[i], "the ", &c, &n, &err), genet_evaluate(at[i], "the sun", 7, NULL, &score, &err) };
+                      genet_complete(at[i], "the ", &c, &n, &err),
+                      genet_evaluate(at[i], "the sun", 7, NULL, &score, &err) };
         for (int k = 0; k < 3; k++) *count += ok[k] == i;
         if (!i) assert_non_null(strstr(err.text, "this session is generating: a callback needs a session of its own"));
     }
@@ -371,7 +372,8 @@ static void test_generation_defaults(void **state)
 
     /* the file is read at opening, and settled with what each call gives */
     static const struct { const char *file, *words; } faults[] = {
-        { "{\"max_new_tokens\": \"many\"}", "max_new_tokens" }, { "{\"typical_p\": 0, \"max_new_tokens\": 3}", "typical_p" },
+        { "{\"max_new_tokens\": \"many\"}", "max_new_tokens" },
+        { "{\"typical_p\": 0, \"max_new_tokens\": 3}", "typical_p" },
         { "{\"num_beams\": 3, \"do_sample\": true}", "num_beams 3 with do_sample true" },
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
@@ -388,7 +390,7 @@ static void test_generation_defaults(void **state)
     OK(m = genet_model_open(small, device, &err));
     OK(s = genet_session_new(m, &err));
     assert_int_equal(write_text(s, "the ", NULL).tokens, 2);
-    assert_int_equal(write_text(s, "the ", o).tokens, 4);       /* max_new_tokens of the caller, not the file's max_length */
+    assert_int_equal(write_text(s, "the ", o).tokens, 4);       /* the caller's max_new_tokens before the file's length */
     genet_session_free(s);
     genet_model_free(m);
     genet_options_free(o);

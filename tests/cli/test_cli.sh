@@ -38,7 +38,7 @@ expect 1 '--batch-size [0-9]+ with --gradient-accumulation-steps [0-9]+ would fi
 # --- data
 : > "$work/empty.txt"; echo hello > "$work/short.txt"; printf 'abc\xff\xfe def' > "$work/bytes.txt"
 expect 1 'nosuch.txt' "$GENET" train gpt2 --data "$work/nosuch.txt" --out "$run"
-expect 2 'is empty' "$GENET" train gpt2 --data "$work/empty.txt" --out "$run"
+expect 1 'is empty' "$GENET" train gpt2 --data "$work/empty.txt" --out "$run"
 expect 2 'too short' "$GENET" train gpt2 --data "$work/short.txt" --out "$run"
 expect 1 'UTF-8' "$GENET" train gpt2 --data "$work/bytes.txt" --out "$run"
 expect 1 'cannot make' "$GENET" train gpt2 --data "$text" --out /dev/null/run

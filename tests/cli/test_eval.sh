@@ -96,7 +96,7 @@ expect 1 'byte 5 .*not UTF-8' "$GENET" eval model --data broken.txt --lines
 printf 'a' > short.txt
 expect 1 '1 tokens' "$GENET" eval model --data short.txt
 : > empty.txt
-expect 2 'empty' "$GENET" eval model --data empty.txt
+expect 1 'empty' "$GENET" eval model --data empty.txt
 [ -z "$("$GENET" eval model --data empty.txt --lines)" ] || fail "lines of an empty file"
 expect 1 'No such file' "$GENET" eval model --data none.txt
 

@@ -215,9 +215,14 @@ static void test_refused(void **state)
     refuse(&(route){ .path = weights_path, .status = 200, .body = weights, .needs_token = true }, 1, "HF_TOKEN");
     refuse(&(route){ .path = weights_path, .status = 403, .body = "gated \033[1mrepo" }, 1, "gated  [1mrepo");
     refuse(&(route){ .path = weights_path, .status = 404 }, 1, "404");
-    refuse(&(route){ .path = weights_path, .status = 429, .headers = "Retry-After: 1000\r\n" }, 1, "patience");
-    route routes[] = { { .path = list_path, .status = 401, .body = "Invalid credentials" } };
-    start(routes, 1, NULL, 0);
+    refuse(&(route){ .path = weights_path, .status = 429, .headers = "Retry-After: 1000 \r\n" }, 1, "patience");
+    assert_int_equal(server_count(&hub, weights_path, false), 1);
+    route routes[] = { { .path = list_path, .status = 401, .body = "Invalid credentials" },
+                       { .path = "/api/models/org/away/revision/main?blobs=true", .status = 302, .headers = "Location: file:///etc/passwd\r\n" } };
+    start(routes, 2, NULL, 0);
+    assert_false(get("org/away", NULL));
+    assert_non_null(strstr(err.text, "no web address"));
+    assert_int_equal(server_total(&hub), 1);
     assert_false(get("org/tiny", "wrong"));
     assert_non_null(strstr(err.text, "the token is not accepted"));
     assert_null(strstr(err.text, "wrong"));                                 /* a token never stands in a message */

@@ -273,8 +273,9 @@ static void test_stop_strings(void **state)
     static const struct { const char *text, *stop, *want, *finish; } cases[] = {
         { "one two three", "two", "one ", "stop" }, { "one two three", "tx\nthreee", "one two three", "length" },
         { "aaab", "aab", "a", "stop" }, { "abcabd", "abd", "abc", "stop" }, { "abcd", "bc\nabcd", "a", "stop" },
-        { "abcd", "abcd\nbcd\ncd", "", "stop" }, { "xabcd", "cd\nbcd\nabcd", "x", "stop" }, { "xabcd", "bcd\nabcd\ncd", "x", "stop" },
-        { "xabcd", "abcd\nbc", "xa", "stop" }, { "xabcd", "d\nab\nabc", "x", "stop" }, { "x\ny\\z", "\\ny", "x", "stop" }, { "x\ty\\nz", "y\\\\n", "x\t", "stop" },
+        { "xabcd", "cd\nbcd\nabcd", "x", "stop" }, { "xabcd", "bcd\nabcd\ncd", "x", "stop" },
+        { "xabcd", "abcd\nbc", "xa", "stop" }, { "xabcd", "d\nab\nabc", "x", "stop" },
+        { "abcd", "abcd\nbcd\ncd", "", "stop" }, { "x\ny\\z", "\\ny", "x", "stop" }, { "x\ty\\nz", "y\\\\n", "x\t", "stop" },
         { "caf\xc3\xa9!", "\xa9", "caf" BAD, "stop" }, { "same", "same", "", "stop" },
         { "tail thre", "three", "tail thre", "length" },
     };
