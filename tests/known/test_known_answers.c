@@ -2,6 +2,7 @@
  * test_known_answers.c - classic worked examples of the subject, with their
  * right values, computed by the engine. */
 #include <math.h>
+#include "text/tokenizer_train.h"
 #include "tiny.h"
 
 static void regression_by_gradient_descent(void **state)
@@ -85,7 +86,8 @@ static void attention_of_three(void **state)
     EXPECT(&t, scores, 0, 2, 1, 1, 1, 2, 1, 1, 1, 2);
     const double a = .47108308, b = .26445846;
     EXPECT(&t, weights, 1e-7, a, b, b, b, a, b, b, b, a);
-    EXPECT(&t, free_, 2e-7, .73554154, .52891692, .73554154, .52891692, .73554154, .73554154, .73554154, .73554154, .52891692);
+    EXPECT(&t, free_, 2e-7, .73554154, .52891692, .73554154, .52891692, .73554154, .73554154, .73554154, .73554154,
+           .52891692);
     EXPECT(&t, causal, 2e-7, 1, 0, 1, .35954252, .64045748, 1, .73554154, .73554154, .52891692);
     tiny_close(&t);
 }
@@ -102,7 +104,8 @@ static void sinusoidal_positions(void **state)
     genet_tensor *first = genet_copy(genet_slice(pe, 0, 0, 3, 1)), *next = genet_slice(pe, 0, 1, 3, 1);
     genet_tensor *dot = genet_sum(genet_mul(first, next), 2, false);
     tiny_run(&t, (genet_tensor *[]){ first, dot }, 2);
-    EXPECT(&t, first, 2e-7, 0, 1, 0, 1, .84147098, .54030231, .00999983, .99995, .90929743, -.41614684, .01999867, .99980001);
+    EXPECT(&t, first, 2e-7, 0, 1, 0, 1, .84147098, .54030231, .00999983, .99995, .90929743, -.41614684, .01999867,
+           .99980001);
     EXPECT(&t, dot, 5e-7, 1.54025231, 1.54025231, 1.54025231);
     tiny_close(&t);
 }
@@ -168,6 +171,33 @@ static void noising_chain(void **state)
     tiny_close(&t);
 }
 
+/* "fascination" by the merges t i, o n, ti on, f a, fa s, n a, i na, c ina: fas cina tion. */
+static void pieces_of_fascination(void **state)
+{
+    (void)state;
+    static const char *const pair[][2] = { { "t", "i" }, { "o", "n" }, { "ti", "on" }, { "f", "a" }, { "fa", "s" },
+                                           { "n", "a" },
+                                           { "i", "na" }, { "c", "ina" } };
+    static const char *const want[] = { "fas", "cina", "tion" };
+    enum { N = sizeof pair / sizeof *pair };
+    genet_err err;
+    bpe_merge merge[N];
+    token_list ids = {0};
+    for (int n = 0; n < N; n++) {       /* ids of what earlier merges made */
+        tokenizer *t = genet__tokenizer_from_merges(NULL, 0, merge, n, &err);
+        assert_non_null(t);
+        merge[n] = (bpe_merge){ genet__tokenizer_find(t, pair[n][0], strlen(pair[n][0])),
+                                genet__tokenizer_find(t, pair[n][1], strlen(pair[n][1])) };
+        genet__tokenizer_free(t);
+    }
+    tokenizer *t = genet__tokenizer_from_merges(NULL, 0, merge, N, &err);
+    assert_true(t && genet__tokenizer_encode(t, "fascination", 11, &ids, &err));
+    assert_int_equal(ids.n, 3);
+    for (int i = 0; i < 3; i++) assert_int_equal(ids.at[i], genet__tokenizer_find(t, want[i], strlen(want[i])));
+    genet__token_list_release(&ids);
+    genet__tokenizer_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +205,7 @@ int main(void)
         cmocka_unit_test(chain_rule_and_perplexity), cmocka_unit_test(attention_of_three),
         cmocka_unit_test(sinusoidal_positions), cmocka_unit_test(layer_norm_and_softmax),
         cmocka_unit_test(residual_of_a_zero_layer), cmocka_unit_test(cosine_of_bags), cmocka_unit_test(noising_chain),
+        cmocka_unit_test(pieces_of_fascination),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
