@@ -1,5 +1,5 @@
 # Every fuzz/NAME.c (but main.c) is a libFuzzer program and a CTest test that
-# runs it for GENET_FUZZ_SECONDS from small seeds.  Needs clang.
+# runs it for GENET_FUZZ_SECONDS from small seeds, the same way each time.  Needs clang.
 set(GENET_FUZZ_SECONDS 10 CACHE STRING "How long each fuzz target runs as a test")
 if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
     message(FATAL_ERROR "GENET_FUZZ needs clang: -DCMAKE_C_COMPILER=clang")
@@ -30,7 +30,7 @@ foreach(source ${targets})
         set(seeds -seed_inputs=${seeds})
     endif()
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz-${name})
-    add_test(NAME fuzz_${name} COMMAND fuzz_${name} -max_total_time=${GENET_FUZZ_SECONDS} -timeout=20 -rss_limit_mb=3000
+    add_test(NAME fuzz_${name} COMMAND fuzz_${name} -seed=1 -max_total_time=${GENET_FUZZ_SECONDS} -timeout=20 -rss_limit_mb=3000
              -max_len=65536 -artifact_prefix=${CMAKE_BINARY_DIR}/fuzz-${name}/ ${seeds})
     set_tests_properties(fuzz_${name} PROPERTIES TIMEOUT 120)
 endforeach()

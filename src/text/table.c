@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/map.h"
 
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
 /* --- cells ------------------------------------------------------------------ */
 
 typedef struct parser {
@@ -270,7 +272,7 @@ bool genet__table_parse_as(table *t, const char *text, size_t n, const char *whe
                            genet_err *err)
 {
     *t = (table){ 0 };
-    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) text += 3, n -= 3;
+    if (n >= 3 && !memcmp(text, BYTE_ORDER_MARK, 3)) text += 3, n -= 3;
     t->path = genet__arena_strdup(&t->arena, where);
     char *room = genet__arena_alloc(&t->arena, n + 1);
     t->delimiter = delimiter ? delimiter : guess_delimiter(text, text + n);
@@ -328,7 +330,8 @@ static void print_cell(char delimiter, const char *cell, str *out)
 {
     char special[] = { '"', '\n', '\r', delimiter, 0 };
     size_t n = strlen(cell);
-    bool plain = !cell[strcspn(cell, special)] && !(n && (strchr(" \t", cell[0]) || strchr(" \t", cell[n - 1])));
+    bool plain = !cell[strcspn(cell, special)] && !(n && (strchr(" \t", cell[0]) || strchr(" \t", cell[n - 1]))) &&
+                 strncmp(cell, BYTE_ORDER_MARK, 3);
     if (plain) {
         genet__str_add(out, cell);
         return;

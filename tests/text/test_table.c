@@ -167,6 +167,11 @@ static void test_print(void **state)
     table t = parse("a,\"b,c\"\n1,NA\n2,\"two\nlines\"\n,plain\n", 0);
     assert_true(genet__table_print(&t, "prediction", cell, &out, &err));
     assert_string_equal(out.at, "a,\"b,c\",prediction\n1,NA,0.5\n2,\"two\nlines\",\"say \"\"x\"\"\"\n,plain,\" y\"\n");
+    genet__str_clear(&out);
+    table marked = parse("\xef\xbb\xbf\xef\xbb\xbfx\n1\n", 0);       /* the second mark is a letter of the name */
+    assert_true(genet__table_print(&marked, "x", cell, &out, &err));
+    assert_string_equal(out.at, "\"\xef\xbb\xbfx\",x\n1,0.5\n");
+    genet__table_release(&marked);
     assert_false(genet__table_print(&t, "b,c", cell, &out, &err));
     assert_non_null(strstr(err.text, "already has a column \"b,c\""));
     genet__str_release(&out);
