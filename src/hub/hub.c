@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ typedef struct hub {
     hub_file   *file;
     int         n_file;
     hub_progress at;
+    int         lock;
 } hub;
 
 /* --- names ---------------------------------------------------------------------------------- */
@@ -530,17 +532,26 @@ static bool check_empty(const hub *h, genet_err *err)
     return ok;
 }
 
+/* One at a time in a folder: until the descriptor is closed, also by a kill.  Where the file system has no locks there is no check. */
+static bool lock_folder(hub *h, const char *inner, genet_err *err)
+{
+    h->lock = open(inner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (h->lock < 0 || !flock(h->lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return true;
+    return genet__err_set(err, GENET_ERR_USAGE, "another genet is fetching into %s at this moment", h->r->folder);
+}
+
 /* FOLDER/.genet-get/source says what the folder is of, "ORG/NAME@COMMIT"; a folder with other things in it is not
  * touched. */
-static bool claim_folder(const hub *h, genet_err *err)
+static bool claim_folder(hub *h, genet_err *err)
 {
     bool same = false;
     char *inner = genet__path_join(h->r->folder, parts), *path = inner ? genet__path_join(inner, "source") : NULL;
     bool ok = path || genet__err_memory(err);
-    if (ok && genet__file_exists(path)) ok = check_source(h, path, &same, err);
-    else if (ok && genet__file_exists(h->r->folder)) ok = check_empty(h, err);
-    if (ok && !same)
-        ok = genet__file_make_dirs(inner, err) && genet__file_write_all(path, h->source, strlen(h->source), err);
+    bool ours = ok && genet__file_exists(path);
+    if (ok && !ours && genet__file_exists(h->r->folder)) ok = check_empty(h, err);
+    ok = ok && genet__file_make_dirs(inner, err) && lock_folder(h, inner, err);
+    if (ok && ours) ok = check_source(h, path, &same, err);
+    if (ok && !same) ok = genet__file_write_all(path, h->source, strlen(h->source), err);
     genet__free(path);
     genet__free(inner);
     return ok;
@@ -558,9 +569,22 @@ static void make_plain(char *text)
     }
 }
 
+/* What was begun of other revisions. */
+static void drop_parts(const hub *h)
+{
+    char *inner = genet__path_join(h->r->folder, parts), **names = inner ? genet__file_list(inner, NULL) : NULL;
+    for (char **name = names; name && *name; name++) {
+        char *path = genet__ends_with(*name, ".part") ? genet__path_join(inner, *name) : NULL;
+        if (path) unlink(path);
+        genet__free(path);
+    }
+    if (names) genet__file_list_free(names);
+    genet__free(inner);
+}
+
 bool genet__hub_get(const hub_request *r, genet_err *err)
 {
-    hub h = { .r = r };
+    hub h = { .r = r, .lock = -1 };
     genet_err own;
     if (!err) err = &own;               /* codes decide what is tried again */
     bool ok = (h.http = genet__http_new(err)) && read_names(&h, err) && read_list(&h, err) && claim_folder(&h, err);
@@ -568,6 +592,8 @@ bool genet__hub_get(const hub_request *r, genet_err *err)
         if (i + 1 == h.n_file) ok = remove_others(&h, is_of_weights, err);      /* before config.json, which is the last */
         ok = ok && fetch_file(&h, &h.file[i], err);
     }
+    if (ok) drop_parts(&h);
+    if (h.lock >= 0) close(h.lock);
     if (!ok) make_plain(err->text);
     genet__http_free(h.http);
     genet__arena_release(&h.arena);

@@ -6,6 +6,8 @@
 #include "format/hf.h"
 #include <string.h>
 
+enum { GENERATION_MAX_BYTES = 1 << 20 };
+
 const family *const genet__families[] = { &genet__family_gpt2, &genet__family_mlp, NULL };
 
 const family *genet__family_find(const char *name)
@@ -48,8 +50,9 @@ static bool read_ends(model *m, json_t *config, const char *where, genet_err *er
     static const char key[] = "eos_token_id";
     const json_t *list = json_object_get(config, key);
     if (!json_is_array(list)) return true;
+    if (!json_array_size(list)) return !json_object_del(config, key);       /* none */
     m->ends.n = (int)json_array_size(list);
-    bool ok = m->ends.n > 0 && m->ends.n <= INT_LIST_MAX;
+    bool ok = m->ends.n <= INT_LIST_MAX;
     for (int i = 0; ok && i < m->ends.n; i++) {
         ok = json_is_integer(json_array_get(list, (size_t)i));
         m->ends.at[i] = json_integer_value(json_array_get(list, (size_t)i));
@@ -87,9 +90,10 @@ static bool write_in(const char *folder, const char *name, const json_t *j, gene
     return ok;
 }
 
-/* generation_config.json: what transformers looks at when it generates. */
-static bool write_generation(const json_t *config, const char *folder, genet_err *err)
+/* generation_config.json: what transformers looks at when it generates; that of the folder the model came from goes along. */
+static bool write_generation(const model *m, const json_t *config, const char *folder, genet_err *err)
 {
+    if (m->generation) return write_in(folder, "generation_config.json", m->generation, err);
     json_t *j = json_pack("{s:b, s:O?, s:O?}", "do_sample", 1, "bos_token_id", json_object_get(config, "bos_token_id"),
                           "eos_token_id", json_object_get(config, "eos_token_id"));
     bool ok = j ? write_in(folder, "generation_config.json", j, err) : genet__err_memory(err);
@@ -124,7 +128,7 @@ bool genet__model_write_config(const model *m, const char *folder, genet_err *er
 {
     json_t *all = genet__model_config_json(m, GENET_F32);
     bool ok = all || genet__err_memory(err);
-    ok = ok && write_in(folder, "config.json", all, err) && (!m->family->vocab_size || write_generation(all, folder, err));
+    ok = ok && write_in(folder, "config.json", all, err) && (!m->family->vocab_size || write_generation(m, all, folder, err));
     json_decref(all);
     return ok;
 }
@@ -152,6 +156,7 @@ void genet__model_free(model *m)
 {
     if (!m) return;
     genet__params_free(m->params);
+    json_decref(m->generation);
     genet__arena_release(&m->arena);
     genet__free(m);
 }
@@ -215,6 +220,17 @@ model *genet__model_from_config(const json_t *config, const char *where, genet_d
     return NULL;
 }
 
+/* Of a model that may be written again. */
+static bool read_generation(model *m, const char *folder, genet_err *err)
+{
+    if (!genet__file_exists_in(folder, "generation_config.json")) return true;
+    char *path = genet__path_join(folder, "generation_config.json");
+    m->generation = path ? genet__json_read(path, GENERATION_MAX_BYTES, err) : NULL;
+    if (!path) genet__err_memory(err);
+    genet__free(path);
+    return m->generation;
+}
+
 /* Config, then parameters by building once, then weights: each step checks what
  * the one before let through. */
 model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err)
@@ -227,6 +243,7 @@ model *genet__model_open(const char *folder, genet_device *d, model_weights how,
     genet__hf_close(&f);
     bool ok = m;
     ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
+    if (ok && how != MODEL_READ_ONLY) ok = read_generation(m, folder, err);
     if (ok && how != MODEL_NO_WEIGHTS) ok = load(m, folder, how, err);
     if (ok) return m;
     /* what would be wrong usage on the command line is a fault of the file here */

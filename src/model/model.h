@@ -52,6 +52,7 @@ const family *genet__family_find(const char *name);
 typedef struct model {
     const family *family;
     void         *config;
+    json_t       *generation;   /* the folder's generation_config.json; NULL: it has none, or is only read */
     int_list      ends;         /* config.json's eos_token_id, when it is an array; else empty */
     params       *params;
     arena         arena;

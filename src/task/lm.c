@@ -54,11 +54,11 @@ typedef struct lm {
 
 /* --- text ------------------------------------------------------------------------ */
 
-/* The model's folder that the tokenizer is in; NULL: --tokenizer says.  A run killed in its first moments has not
- * written its own yet: it is learned again, to the same. */
+/* The folder that the tokenizer is in; NULL: --tokenizer says.  A run keeps it beside the corpus that was made with it. */
 static const char *tokenizer_folder(const lm *l)
 {
-    if (l->s->train.resume && genet__file_exists_in(l->s->train.out, "tokenizer.json")) return l->s->train.out;
+    if (l->s->train.resume && genet__tokenizer_exists(l->folder)) return l->folder;
+    if (l->s->train.resume && genet__tokenizer_exists(l->s->train.out)) return l->s->train.out;
     return l->o->from && !genet__options_was_given(&l->s->options, "tokenizer") ? l->o->from : NULL;
 }
 
@@ -66,8 +66,9 @@ static const char *tokenizer_folder(const lm *l)
 static bool same_tokenizer(const lm *l, genet_err *err)
 {
     char own[HASH_HEX], given[HASH_HEX];
-    tokenizer *t = genet__file_exists_in(l->o->from, "tokenizer.json") ? genet__tokenizer_load(l->o->from, err) : NULL;
-    if (!t) return !genet__file_exists_in(l->o->from, "tokenizer.json");
+    if (!genet__tokenizer_exists(l->o->from)) return true;
+    tokenizer *t = genet__tokenizer_load(l->o->from, err);
+    if (!t) return false;
     genet__tokenizer_hash(t, own);
     genet__tokenizer_hash(l->tokenizer, given);
     genet__tokenizer_free(t);
@@ -125,6 +126,7 @@ static void log_corpus(const lm *l)
 /* Nothing but training/corpus.* is written before the run begins. */
 static bool make_corpus(lm *l, text_source *source, const text_scan *scan, const train_watch *watch, genet_err *err)
 {
+    TRY(genet__tokenizer_save(l->tokenizer, l->folder, err));
     TRY(genet__corpus_make(l->folder, source, scan, l->tokenizer, l->o->val_fraction, watch, err));
     return genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err);
 }
@@ -178,7 +180,8 @@ static bool all_exist(const char **paths, int n)
 static bool resume_without_text(lm *l, genet_err *err)
 {
     genet__log(l->s->log, LOG_INFO, "the text is not at hand any more: going on with %s/corpus.bin", l->folder);
-    l->tokenizer = genet__tokenizer_load(l->s->train.out, err);
+    const char *folder = tokenizer_folder(l);
+    l->tokenizer = genet__tokenizer_load(folder ? folder : l->folder, err);
     TRY(l->tokenizer && genet__corpus_open(&l->corpus, l->folder, l->tokenizer, err));
     text_scan *scan = genet__alloc(sizeof *scan);
     if (!scan) return genet__err_memory(err);
@@ -202,8 +205,6 @@ static bool open_text(lm *l, genet_err *err)
     l->has_corpus = true;
     if (l->s->train.resume && !all_exist(paths, n)) return resume_without_text(l, err);
     TRY(genet__file_make_dirs(l->folder, err));         /* also for a copy of standard input */
-    TRY(genet__save_lock(l->folder, &l->s->lock, err));
-    l->s->locked = true;
     text_source *source = genet__source_open(paths, n, l->folder, err);
     text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
     bool ok = source && (scan ? read_text(l, source, scan, err) : genet__err_memory(err));

@@ -112,7 +112,8 @@ bool genet__setup_settle(setup *s, genet_err *err)
     const char *isa = j ? json_string_value(json_object_get(j, "instruction_set")) : NULL;
     s->began_on = isa ? genet__arena_strdup(&s->arena, isa) : NULL;
     bool ok = j && settings_match(s, j, out, err) &&
-              genet__options_resume(&s->options, json_object_get(j, "options"), out, err);
+              genet__options_resume(&s->options, json_object_get(j, "options"), out, err) &&
+              genet__options_give(&s->options, json_object_get(j, "given"), err);
     json_decref(j);
     return ok;
 }
@@ -125,10 +126,21 @@ bool genet__setup_check(setup *s, genet_err *err)
     return !s->family->check || s->family->check(s->config, err);
 }
 
+/* Nothing is written before the folder is ours; what was there when the options were settled may have changed since. */
+static bool lock_run(setup *s, genet_err *err)
+{
+    char *training = genet__path_join(s->train.out, "training");
+    bool ok = training ? genet__file_make_dirs(training, err) : genet__err_memory(err);
+    s->locked = ok = ok && genet__save_lock(training, &s->lock, err);
+    genet__free(training);
+    if (!ok || !s->fresh || genet__save_refuse(s->train.out, err)) return ok;
+    return s->fresh = false;            /* another run's: nothing of it is undone */
+}
+
 bool genet__setup_train(setup *s, train_event *last, genet_err *err)
 {
     genet_err why = {0};
-    bool ok = s->task->train(s, last, &why);
+    bool ok = lock_run(s, &why) && s->task->train(s, last, &why);
     unlock(s);
     if (ok) return true;
     if (s->fresh && why.code != GENET_ERR_STOPPED) genet__save_undo(s->train.out, !s->had_out, !s->had_training);
@@ -149,9 +161,9 @@ static void warn_isa(const setup *s)
 
 bool genet__setup_job(setup *s, train_job *job, params *p, json_t **settings, genet_err *err)
 {
-    *settings = json_pack("{s:s, s:s, s:s, s:s, s:o}", "task", s->task->name, "model", s->family->name,
+    *settings = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "task", s->task->name, "model", s->family->name,
                           "genet_version", genet_version(), "instruction_set", genet_device_isa(s->device),
-                          "options", genet__options_to_json(&s->options));
+                          "given", genet__options_given(&s->options), "options", genet__options_to_json(&s->options));
     if (!*settings) return genet__err_memory(err);
     warn_isa(s);
     *job = (train_job){ .options = &s->train, .settings = *settings, .params = p, .workspace = s->workspace,

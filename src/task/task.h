@@ -20,7 +20,7 @@ typedef struct setup {
     void         *config;           /* the model's, as chosen */
     const char   *began_on;         /* instruction set of the run that is resumed */
     bool          fresh, had_out, had_training;     /* a new run, and folders that stood before it */
-    bool          locked;           /* a task that writes before training begins has locked the folder: */
+    bool          locked;           /* the run's folder is locked, by: */
     int           lock;
 
     /* given by the caller, after the options are set */

@@ -17,6 +17,8 @@ void genet__token_list_release(token_list *l);
 /* FOLDER/tokenizer.json, or the file itself when path is one. */
 tokenizer *genet__tokenizer_load(const char *path, genet_err *err);
 tokenizer *genet__tokenizer_from_json(const json_t *j, const char *where, genet_err *err);
+/* Has the folder one that genet__tokenizer_load would read? */
+bool genet__tokenizer_exists(const char *folder);
 /* tokenizer.json and tokenizer_config.json, atomically. */
 bool genet__tokenizer_save(const tokenizer *t, const char *folder, genet_err *err);
 void genet__tokenizer_free(tokenizer *t);

@@ -170,6 +170,13 @@ static tokenizer *load_json(const char *path, genet_err *err)
     return t;
 }
 
+bool genet__tokenizer_exists(const char *folder)
+{
+    for (int i = 0; i < N_PAIRS; i++)
+        if (genet__file_exists_in(folder, pairs[i][0]) && genet__file_exists_in(folder, pairs[i][1])) return true;
+    return genet__file_exists_in(folder, "tokenizer.json");
+}
+
 /* tokenizer_config.json is for transformers alone: nothing in it changes ids. */
 tokenizer *genet__tokenizer_load(const char *path, genet_err *err)
 {

@@ -29,10 +29,10 @@ static const char *const saved_files[] = { weights_file, optimiser_file, state_f
 static const char *const made_files[] = {
     "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json",
     "README.md", "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json",
-    "training/tensorboard", NULL
+    "training/tensorboard", "training/tokenizer.json", "training/tokenizer_config.json", NULL
 };
 /* Without settings.json these are what a kill left behind: a new run writes them again. */
-static const char corpus_files[] = "training/corpus.";
+static bool is_corpus(const char *name) { return !strncmp(name, "training/corpus.", 16) || !strncmp(name, "training/tokenizer", 18); }
 enum { N_SAVED = sizeof saved_files / sizeof *saved_files, PATH_BYTES = 4096, JSON_BYTES = 1 << 24 };
 
 /* --- paths ----------------------------------------------------------------------- */
@@ -79,7 +79,7 @@ bool genet__save_begin(const train_job *job, int *lock, genet_err *err)
     path p;
     TRY(path_set(&p, err, "%s/training", job->options->out));
     TRY(genet__file_make_dirs(p.at, err));
-    if (job->locked) *lock = job->lock >= 0 ? dup(job->lock) : -1;
+    if (job->locked) *lock = job->lock >= 0 ? fcntl(job->lock, F_DUPFD_CLOEXEC, 0) : -1;
     else TRY(genet__save_lock(p.at, lock, err));
     TRY(path_set(&p, err, "%s/training/%s", job->options->out, settings_file));
     return genet__json_write(p.at, job->settings, err);
@@ -147,7 +147,7 @@ bool genet__save_refuse(const char *folder, genet_err *err)
                               "%s holds a model already: --resume goes on with its training; for a new "
                               "one choose another --out", folder);
     for (const char *const *name = made_files; *name; name++) {
-        if (!strncmp(*name, corpus_files, sizeof corpus_files - 1)) continue;
+        if (is_corpus(*name)) continue;
         TRY(path_set(&p, err, "%s/%s", folder, *name));
         if (genet__file_exists(p.at))
             return genet__err_set(err, GENET_ERR_USAGE,

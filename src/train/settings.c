@@ -80,6 +80,25 @@ json_t *genet__options_to_json(const options *o)
     return all;
 }
 
+json_t *genet__options_given(const options *o)
+{
+    json_t *names = json_array();
+    for (int i = 0; i < o->n_given; i++) genet__json_append(&names, json_string(o->given[i]->name));
+    return names;
+}
+
+bool genet__options_give(options *o, const json_t *names, genet_err *err)
+{
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        const field *f = name ? genet__options_find(o, name) : NULL;
+        if (!f || genet__options_was_given(o, name)) continue;
+        if (o->n_given == MAX_GIVEN) return genet__err_set(err, GENET_ERR_USAGE, "more than %d options", MAX_GIVEN);
+        o->given[o->n_given++] = f;
+    }
+    return true;
+}
+
 /* The value of a field as text; empty where nothing was saved. */
 static void value_text(const options_part *t, const field *f, str *out)
 {

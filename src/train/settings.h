@@ -26,6 +26,9 @@ bool genet__options_was_given(const options *o, const char *name);
 const char *genet__options_text(const options *o, const char *name);
 /* Every field with its value; NULL: no memory. */
 json_t *genet__options_to_json(const options *o);
+/* The names of those that were given; and back: a resumed run's options were given when it began. */
+json_t *genet__options_given(const options *o);
+bool genet__options_give(options *o, const json_t *names, genet_err *err);
 /* Take over what a save holds (where: its name, for messages).  A field that was
  * given anew must be renewable or say the same; otherwise an error with both values. */
 bool genet__options_resume(options *o, const json_t *saved, const char *where, genet_err *err);

@@ -7,9 +7,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include "base/alloc.h"
 #include "base/file.h"
@@ -377,6 +379,19 @@ static void test_source(void **state)
         if (!strstr(err.text, i == 3 ? "holds a [1m  b already" : others[i])) fail_msg("%s", err.text);
         assert_true(whole());
     }
+    /* one at a time in a folder; what was begun of other revisions goes when all is there */
+    char path[400];
+    snprintf(path, sizeof path, "%s/.genet-get", folder);
+    int lock = open(path, O_RDONLY | O_DIRECTORY);
+    assert_true(lock >= 0 && !flock(lock, LOCK_EX | LOCK_NB));
+    put(".genet-get/source", "org/tiny@abc123");
+    put(".genet-get/model.safetensors.old.part", "x");
+    assert_false(get("org/tiny", NULL));
+    assert_non_null(strstr(err.text, "another genet is fetching"));
+    assert_true(whole());
+    close(lock);
+    if (!get("org/tiny", NULL)) fail_msg("%s", err.text);
+    assert_true(whole() && !genet__file_exists_in(path, "model.safetensors.old.part"));
     assert_false(get("org/tiny@bare", NULL));
     assert_non_null(strstr(err.text, "no commit"));
     stop();
