@@ -126,7 +126,6 @@ static bool open_index(shards *s, const char *folder, genet_err *err)
     return ok;
 }
 
-/* As in transformers, the one file comes first where both are. */
 /* The other ways to store weights are known by their names, so that the words can say how to get these. */
 static bool no_weights(const char *folder, genet_err *err)
 {
@@ -138,6 +137,7 @@ static bool no_weights(const char *folder, genet_err *err)
     return genet__err_set(err, GENET_ERR_IO, "%s holds no %s%s", folder, WEIGHTS_FILE, hint);
 }
 
+/* As in transformers, the one file comes first where both are. */
 bool genet__shards_open(shards *s, const char *folder, genet_err *err)
 {
     *s = (shards){ 0 };
