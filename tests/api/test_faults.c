@@ -157,7 +157,7 @@ static void test_allocations(void **state)
     clean();
     fail_after(-1);
     if (!life(text)) fail_msg("%s", err.text);
-    long total = fail_after(-1), step = total / 500 + 1;
+    long total = fail_after(-1), step = total / 1500 + 1;
     print_message("%ld allocations, every %ld. fails\n", total, step);
     for (long n = 0; n < total; n += n < 100 ? 1 : step) {
         clean();
