@@ -84,7 +84,7 @@ static bool open_tokenizer(lm *l, text_source *source, const text_scan *scan, co
     int64_t n_train = genet__corpus_train_chars(scan->n_chars, l->o->val_fraction);
     l->tokenizer = folder ? genet__tokenizer_load(folder, err)
                           : genet__tokenizer_make(l->o->tokenizer, source, scan, n_train, watch, err);
-    if (!l->tokenizer) return folder == l->o->from && genet__err_prefix(err, "the tokenizer of --from: ");
+    if (!l->tokenizer) return folder && folder == l->o->from && genet__err_prefix(err, "the tokenizer of --from: ");
     return folder || !l->o->from || same_tokenizer(l, err);
 }
 
@@ -123,7 +123,7 @@ static void log_corpus(const lm *l)
                c->n_train ? 100.0 * (double)train / (double)c->n_train : 0, n_val ? 100.0 * (double)val / (double)n_val : 0);
 }
 
-/* Nothing but training/corpus.* is written before the run begins. */
+/* Nothing but training/corpus.* and the tokenizer beside it is written before the run begins. */
 static bool make_corpus(lm *l, text_source *source, const text_scan *scan, const train_watch *watch, genet_err *err)
 {
     TRY(genet__tokenizer_save(l->tokenizer, l->folder, err));

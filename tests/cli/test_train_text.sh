@@ -13,6 +13,8 @@ for name in bpe word char bpe:8 bpe:300; do
     same "$name/tokenizer.json" "from-$name/tokenizer.json"
 done
 
+expect 2 '^genet train: --tokenizer bpe:5: ' "$GENET" train gpt2 --data "$text" --tokenizer bpe:5 --out other
+
 # weights know the ids of their own tokenizer
 train --out chars || fail "characters"
 expect 2 'is not the tokenizer of bpe' "$GENET" train lm --from bpe --tokenizer chars --data "$text" --out other --max-steps 2
