@@ -62,10 +62,13 @@ typedef enum genet_dtype {
     GENET_BF16, GENET_F16,      /* stored; cast to compute */
     GENET_I32,                  /* ids, lengths, indices */
     GENET_U8,                   /* bytes, masks (0 or 1) */
+    GENET_Q8_0, GENET_Q4_0,     /* weights in blocks of 32 along the last dimension: 34 and 18 bytes each */
     GENET_DTYPE_COUNT
 } genet_dtype;
 
-GENET_API size_t      genet_dtype_size(genet_dtype type);       /* bytes */
+GENET_API size_t      genet_dtype_size(genet_dtype type);       /* bytes of an element; 0: it comes in blocks */
+/* Bytes of n elements in a row; for block types n counts whole blocks. */
+GENET_API size_t      genet_dtype_bytes(genet_dtype type, int64_t n);
 GENET_API const char *genet_dtype_name(genet_dtype type);       /* "f32", ... */
 
 typedef struct genet_graph  genet_graph;

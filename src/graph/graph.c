@@ -4,6 +4,7 @@
  * graph's poison tensor, so model code checks nothing line by line. */
 #include "graph/graph.h"
 #include "base/alloc.h"
+#include "base/quant.h"
 #include "base/str.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -324,9 +325,14 @@ void genet__expand(tensor *y, tensor **out)
 
 /* --- types -------------------------------------------------------------------- */
 
-static const struct { const char *name; size_t size; } type_table[GENET_DTYPE_COUNT] = {
-    [GENET_F32] = { "f32", 4 }, [GENET_F64] = { "f64", 8 }, [GENET_BF16] = { "bf16", 2 },
-    [GENET_F16] = { "f16", 2 }, [GENET_I32] = { "i32", 4 }, [GENET_U8] = { "u8", 1 },
+static const struct { const char *name; size_t size; int64_t block; } type_table[GENET_DTYPE_COUNT] = {
+    [GENET_F32] = { "f32", 4, 1 }, [GENET_F64] = { "f64", 8, 1 }, [GENET_BF16] = { "bf16", 2, 1 },
+    [GENET_F16] = { "f16", 2, 1 }, [GENET_I32] = { "i32", 4, 1 }, [GENET_U8] = { "u8", 1, 1 },
+    [GENET_Q8_0] = { "q8_0", sizeof(quant_q8_0), QUANT_BLOCK }, [GENET_Q4_0] = { "q4_0", sizeof(quant_q4_0), QUANT_BLOCK },
 };
-size_t genet_dtype_size(genet_dtype t) { return type_table[t].size; }
+size_t genet_dtype_size(genet_dtype t) { return type_table[t].block == 1 ? type_table[t].size : 0; }
+size_t genet_dtype_bytes(genet_dtype t, int64_t n)
+{
+    return (size_t)(n / type_table[t].block + (n % type_table[t].block != 0)) * type_table[t].size;
+}
 const char *genet_dtype_name(genet_dtype t) { return type_table[t].name; }

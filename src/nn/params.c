@@ -61,7 +61,7 @@ static param *declare(params *p, const tensor *t, const char *name, param_kind k
     char *copy = genet__arena_strdup(&p->arena, name);
     if (!w || !copy || !GROW(p->at, p->n, p->cap) || !genet__map_set(&p->by_name, copy, p->n)) return NULL;
     *w = (param){ .name = copy, .kind = kind, .dtype = t->dtype, .shape = t->shape, .init = how,
-                  .size_bytes = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype) };
+                  .size_bytes = genet_dtype_bytes(t->dtype, genet__numel(&t->shape)) };
     return p->at[p->n++] = w;
 }
 

@@ -14,7 +14,7 @@
 enum { BLOCK_ALIGN = 64 };
 
 static int64_t aligned(int64_t n) { return (n + BLOCK_ALIGN - 1) / BLOCK_ALIGN * BLOCK_ALIGN; }
-static int64_t size_of(const tensor *t) { return genet__numel(&t->shape) * (int64_t)genet_dtype_size(t->dtype); }
+static int64_t size_of(const tensor *t) { return (int64_t)genet_dtype_bytes(t->dtype, genet__numel(&t->shape)); }
 
 static int block_new(genet_plan *p, int64_t size, int birth, int death)
 {

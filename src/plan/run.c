@@ -49,7 +49,7 @@ static bool collect_states(genet_plan *p, genet_err *err)
         tensor *t = p->graph->node[i];
         p->state_of[i] = -1;
         if (!genet__op_is(t, OP_state)) continue;
-        size_t size = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype);
+        size_t size = genet_dtype_bytes(t->dtype, genet__numel(&t->shape));
         p->info.state_bytes += size;
         p->state_of[i] = p->n_state;
         p->state[p->n_state++] = (state_slot){ .state = t, .size_bytes = size };
@@ -61,7 +61,7 @@ static double bytes_of(const operand *o)
 {
     double n = 1;       /* a broadcast extent is read once */
     for (int i = 0; i < o->rank; i++) n *= o->stride[i] ? (double)o->dim[i] : 1;
-    return n * (double)genet_dtype_size(o->dtype);
+    return (double)genet_dtype_bytes(o->dtype, (int64_t)n);
 }
 
 static double flops_of(const genet_plan *p, int s)
@@ -132,7 +132,7 @@ static char *address_of(const genet_plan *p, const tensor *t)
     const tensor *r = t->root;
     char *base = genet__op_is(r, OP_state) ? p->state[p->state_of[r->id]].address
                                            : p->workspace->base + p->block[p->block_of[r->id]].offset;
-    return base + t->start * (int64_t)genet_dtype_size(t->dtype);
+    return base + genet_dtype_bytes(t->dtype, t->start);
 }
 
 static bool resolve(genet_plan *p, genet_err *err)
@@ -201,7 +201,7 @@ bool genet_plan_bind(genet_plan *p, genet_tensor *state, void *address, genet_er
 
 static bool moved_size(const genet_plan *p, const tensor *t, size_t size_bytes, genet_err *err)
 {
-    size_t want = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype);
+    size_t want = genet_dtype_bytes(t->dtype, genet__numel(&t->shape));
     if (!p->workspace) return genet__err_set(err, GENET_ERR_USAGE, "the plan has no workspace: genet_plan_attach one");
     if (size_bytes != want)
         return genet__err_set(err, GENET_ERR_USAGE, "%s %s holds %zu bytes, not %zu", name_of(t), SHAPE_TEXT(t), want, size_bytes);

@@ -325,8 +325,8 @@ static void test_casts(void **state)
         check_halves(all.table[t]);
         check_single_rounding(all.table[t]);
         check_to_integers(all.table[t]);
-        for (int from = 0; from < GENET_DTYPE_COUNT; from++)        /* small whole numbers go everywhere */
-            for (int to = 0; to < GENET_DTYPE_COUNT; to++) {
+        for (int from = 0; from < GENET_Q8_0; from++)        /* small whole numbers go everywhere */
+            for (int to = 0; to < GENET_Q8_0; to++) {
                 double x = 77, y = 0;
                 char a[8], b[8];
                 all.table[t]->cast[GENET_F64][from](a, &x, NULL, NULL, 1, NULL);
@@ -402,7 +402,7 @@ static void check_program(const kernel_table *t, const operand *a, const operand
 /* A copy alone, which is gathered in place; elements of each size. */
 static void check_copy(const kernel_table *t, operand a, int64_t n, char *local)
 {
-    for (int type = 0; type < GENET_DTYPE_COUNT; type++) {
+    for (int type = 0; type < GENET_Q8_0; type++) {
         size_t size = genet_dtype_size((dtype)type);
         char *y = malloc((size_t)n * size + 1);
         a.dtype = (dtype)type;

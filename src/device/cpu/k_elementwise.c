@@ -240,7 +240,7 @@ typedef struct walk {
 } walk;
 
 /* Indexed by genet_dtype, as genet_dtype_size. */
-static const int element_bytes[GENET_DTYPE_COUNT] = { 4, 8, 2, 2, 4, 1 };
+static const int element_bytes[GENET_DTYPE_COUNT] = { 4, 8, 2, 2, 4, 1 };   /* blocks: none */
 
 static void walk_merge(walk *w, const operand *o)
 {
