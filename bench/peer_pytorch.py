@@ -57,12 +57,18 @@ def arguments():
     for name, default in (("n-layer", 4), ("n-head", 4), ("n-embd", 128), ("block-size", 64), ("batch-size", 12),
                           ("vocab-size", 65), ("steps", 200), ("warmup", 30), ("threads", os.cpu_count())):
         p.add_argument("--" + name, type=int, default=default)
+    p.add_argument("--dtype", choices=("f32", "bf16"), default="f32", help="bf16: forward under torch.autocast")
     p.add_argument("--compile", action="store_true", help="through torch.compile (needs a C++ compiler)")
     return p.parse_args()
 
 
+def peak_rss_mib():
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
 def main():
     o = arguments()
+    idle = peak_rss_mib()       # torch is loaded, nothing else
     torch.set_num_threads(o.threads)
     torch.set_float32_matmul_precision("highest")
     torch.manual_seed(1337)
@@ -79,7 +85,8 @@ def main():
         start = torch.randint(len(data) - o.block_size, (o.batch_size,))
         rows = torch.stack([data[i:i + o.block_size + 1] for i in start.tolist()])
         optimizer.zero_grad(set_to_none=True)
-        loss = forward(rows[:, :-1], rows[:, 1:])
+        with torch.autocast("cpu", torch.bfloat16, enabled=o.dtype == "bf16"):
+            loss = forward(rows[:, :-1], rows[:, 1:])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -99,7 +106,7 @@ def main():
         "parameters": sum(p.numel() for p in model.parameters()), "steps": o.steps, "ms": round(median, 3),
         "best_ms": round(times[0], 3), "p90_ms": round(times[len(times) * 9 // 10], 3),
         "tokens_per_s": round(o.batch_size * o.block_size / median * 1e3),
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}))
+        "dtype": o.dtype, "idle_rss_mib": idle, "peak_rss_mib": peak_rss_mib()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-/* tokenize.c - the genet side of tokenize.py: one task timed in this process, a line of JSON.
+/* tokenize_speed.c - the genet side of tokenize_speed.py: one task timed in this process, a line of JSON.
  *
  *     tokenize encode TOKENIZER TEXT      seconds to load and to encode the whole text, and the ids' CRC-32
  *     tokenize train TEXT VOCAB           seconds to learn byte-level BPE, reading the file included */

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""tokenize.py - encoding with GPT-2's tokenizer and learning BPE: genet beside Hugging Face tokenizers, one thread.
+"""tokenize_speed.py - encoding with GPT-2's tokenizer and learning BPE: genet beside Hugging Face tokenizers, one thread.
 
-    python bench/tokenize.py --build build --tokenizer tokenizer.json --text wiki.train.tokens [--rounds 5]
+    python bench/tokenize_speed.py --build build --tokenizer tokenizer.json --text wiki.train.tokens [--rounds 5]
 
 Runs both in turn (with this Python, which needs tokenizers) and prints medians, MB/s and ratios.  genet's side is
-bench/tokenize.c, compiled here against the static library.  Hugging Face's side encodes the text whole, and its lines
+bench/tokenize_speed.c, compiled here against the static library.  Hugging Face's side encodes the text whole, and its lines
 as a batch (with offsets and without), each time with a freshly loaded tokenizer (as genet's); the fastest counts.  It
 learns from the text in memory, whole and line by line; genet's time has reading the file in it.  That the ids of the
 whole text are equal is checked.
@@ -34,14 +34,14 @@ def timed(work):
 
 
 def build(o, folder):
-    """bench/tokenize.c beside the static library; optional libraries are linked where the build has them."""
+    """bench/tokenize_speed.c beside the static library; optional libraries are linked where the build has them."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     names = [n for n in ("jansson", "zlib", "libpcre2-8", "libcurl", "libpng")
              if subprocess.run(["pkg-config", "--exists", n]).returncode == 0]
     libraries = subprocess.check_output(["pkg-config", "--libs", *names], text=True).split()
     program = os.path.join(folder, "tokenize")
     subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", f"-I{root}/include", f"-I{root}/src",
-                    f"{root}/bench/tokenize.c", f"{o.build}/libgenet.a", *libraries, "-lm", "-pthread", "-o", program],
+                    f"{root}/bench/tokenize_speed.c", f"{o.build}/libgenet.a", *libraries, "-lm", "-pthread", "-o", program],
                    check=True)
     return program
 
