@@ -1,9 +1,9 @@
 /* decoder.c - reading through caches of keys and values, for B sequences at once.
  *
- * Three plans share the model's weights, which are only read, and caches of their own: two read the
- * beginning, one sequence into cache row 0, in chunks of CHUNK tokens, and what is left by PART tokens
- * (the last part padded: causal attention keeps the padding unseen, and later tokens overwrite its
- * keys); one reads a token of each of the B rows.
+ * Several plans share the model's weights, which are only read, and caches of their own, each compiled when it is first
+ * needed: LEVELS read the beginning, one sequence into cache row 0, in runs of falling length (the last one of the
+ * shortest is padded: causal attention keeps the padding unseen, and later tokens overwrite its keys); one more reads
+ * a token of each of the B rows.
  *
  * All rows begin with one prompt, which stands in cache row 0 alone.  rows[b][s] says which cache row holds row b's key
  * at position s, so that a row that goes on from another moves no keys.  One sequence needs no such table.
@@ -15,26 +15,31 @@
 #include "base/err.h"
 #include "infer/generate.h"
 
-enum { CHUNK = 32, PART = 8 };
+/* Tokens in a run of each level: long ones make full use of the weights that are read for them, short ones waste little
+ * on the rest. */
+enum { LEVELS = 3, LONGEST = 256, SMALL_WINDOW = 32 };
+static const int64_t level_tokens[LEVELS] = { LONGEST, 32, 8 };
 
 typedef struct reader {
     graph      *graph;
     genet_plan *plan;
-    tensor     *x, *position, *select, *rows, *logits;      /* select: chunk, part; rows: B > 1 only */
-    int64_t     T;              /* tokens of a sequence in a run */
+    tensor     *x, *position, *select, *rows, *logits;      /* select: levels only; rows: B > 1 only */
+    int64_t     B, T;           /* sequences, and tokens of each in a run */
 } reader;
 
 struct decoder {
     const model *model;
     params      *params;        /* caches, beside the model's weights */
-    reader       chunk, part, one;
+    genet_workspace *workspace; /* the user's */
+    reader       level[LEVELS], one;
+    int          n_level;
     int64_t      B, S, V;       /* rows, window, vocabulary */
     int32_t     *text;          /* (B, S): the ids in the window */
     int32_t     *rows;          /* (B, S) */
-    int32_t     *other;         /* (B, S): text or rows while they are permuted; zeros for the chunk plan */
+    int32_t     *other;         /* (B, S): text or rows while they are permuted; zeros for the levels' plans */
     int64_t      n;             /* tokens in the window, in every row */
-    int64_t      in_chunks, in_parts;   /* of them, the same in all rows and in cache row 0: read in whole chunks; and
-                                           up to where in whole parts after those */
+    int64_t      read_to[LEVELS];       /* of them, the same in all rows and in cache row 0: up to where whole runs of
+                                           this level, or longer ones, have read */
     int64_t      begun;         /* so many tokens the latest text began with: they are held in all rows still.  0: none */
     float       *first;         /* (V): the logits after them */
     float       *logits;        /* (B, V) */
@@ -42,10 +47,10 @@ struct decoder {
 
 /* --- plans ----------------------------------------------------------------------- */
 
-/* B rows of T new tokens at `position`; of a chunk or part the logits of token `select`. */
-static bool build(reader *r, decoder *d, int64_t B, int64_t T, genet_err *err)
+/* r->B rows of r->T new tokens at `position`; of a level's the logits of token `select`. */
+static bool build(reader *r, decoder *d, genet_err *err)
 {
-    r->T = T;
+    int64_t B = r->B, T = r->T;
     if (!(r->graph = genet_graph_new())) return genet__err_memory(err);
     graph *g = r->graph;
     net n = { .graph = g, .params = d->params };
@@ -60,37 +65,48 @@ static bool build(reader *r, decoder *d, int64_t B, int64_t T, genet_err *err)
     return r->plan;
 }
 
-static bool attach(reader *r, decoder *d, genet_workspace *w, genet_err *err)
-{
-    TRY(genet_plan_attach(r->plan, w, err));
-    return genet__params_bind(d->params, r->graph, r->plan, err);
-}
-
 static void release(reader *r)
 {
     genet_plan_free(r->plan);
     genet_graph_free(r->graph);
+    r->plan = NULL;
+    r->graph = NULL;
 }
 
-/* The larger plan takes the workspace first. */
-static bool set_up(decoder *d, genet_workspace *w, genet_err *err)
+/* The plan of r, compiled now if it was not needed before; the first one gives the caches their memory. */
+static bool need(reader *r, decoder *d, genet_err *err)
+{
+    if (r->plan) return true;
+    if (build(r, d, err) && genet__params_place(d->params, err) && genet__params_fill(d->params, err) &&
+        genet_plan_attach(r->plan, d->workspace, err) && genet__params_bind(d->params, r->graph, r->plan, err)) return true;
+    release(r);
+    return false;
+}
+
+/* Of a small window one run reads all. */
+static void set_levels(decoder *d)
+{
+    d->one.B = d->B, d->one.T = 1;
+    for (int i = 0; i < LEVELS; i++)
+        if (level_tokens[i] <= d->S || d->S < SMALL_WINDOW) {
+            reader *r = &d->level[d->n_level++];
+            r->B = 1;
+            r->T = d->S < SMALL_WINDOW ? d->S : level_tokens[i];
+            if (d->S < SMALL_WINDOW) return;
+        }
+}
+
+static bool set_up(decoder *d, genet_err *err)
 {
     size_t n = (size_t)d->B * (size_t)d->S;
+    set_levels(d);
     d->text = genet__alloc_array(n, sizeof *d->text);
     d->rows = genet__alloc_array(n, sizeof *d->rows);
     d->other = genet__alloc_array(n, sizeof *d->other);
     d->logits = genet__alloc_array((size_t)d->B * (size_t)d->V, sizeof *d->logits);
     d->first = genet__alloc_array((size_t)d->V, sizeof *d->first);
     if (!d->text || !d->rows || !d->other || !d->first || !d->logits) return genet__err_memory(err);
-    TRY((d->params = genet__params_beside(d->model->params, err)));
-    TRY(build(&d->chunk, d, 1, d->S < CHUNK ? d->S : CHUNK, err));
-    TRY(build(&d->part, d, 1, d->S < CHUNK ? d->S : PART, err));        /* of a small window there is one chunk */
-    TRY(build(&d->one, d, d->B, 1, err));
-    TRY(genet__params_place(d->params, err));
-    TRY(genet__params_fill(d->params, err));
-    TRY(attach(&d->chunk, d, w, err));
-    TRY(attach(&d->part, d, w, err));
-    return attach(&d->one, d, w, err);
+    return (d->params = genet__params_beside(d->model->params, err));
 }
 
 decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err)
@@ -109,7 +125,8 @@ decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, ge
     d->B = rows;
     d->S = *genet__model_int(m, f->context);
     d->V = *genet__model_int(m, f->vocab_size);
-    if (set_up(d, w, err)) return d;
+    d->workspace = w;
+    if (set_up(d, err)) return d;
     genet__decoder_free(d);
     return NULL;
 }
@@ -117,8 +134,7 @@ decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, ge
 void genet__decoder_free(decoder *d)
 {
     if (!d) return;
-    release(&d->chunk);
-    release(&d->part);
+    for (int i = 0; i < LEVELS; i++) release(&d->level[i]);
     release(&d->one);
     genet__params_free(d->params);
     genet__free(d->text);
@@ -166,8 +182,9 @@ static bool read_logits(decoder *d, reader *r, int64_t B, genet_err *err)
 /* n <= r->T ids at d->n into cache row 0. d->other is all zeros: the text is in that row. */
 static bool read_by(reader *r, decoder *d, const int32_t *ids, int64_t n, genet_err *err)
 {
-    int32_t x[CHUNK] = {0}, position = (int32_t)d->n, last = (int32_t)(n - 1);
+    int32_t x[LONGEST] = {0}, position = (int32_t)d->n, last = (int32_t)(n - 1);
     memcpy(x, ids, (size_t)n * sizeof *x);
+    TRY(need(r, d, err));
     TRY(genet_plan_write(r->plan, r->x, x, (size_t)r->T * sizeof *x, err));
     TRY(genet_plan_write(r->plan, r->position, &position, sizeof position, err));
     TRY(genet_plan_write(r->plan, r->select, &last, sizeof last, err));
@@ -177,14 +194,14 @@ static bool read_by(reader *r, decoder *d, const int32_t *ids, int64_t n, genet_
     return true;
 }
 
-/* The n ids of the text from d->n on: chunks while there are whole ones, then parts; the logits of the last. */
+/* The n ids of the text from d->n on, in the longest runs that what is left fills; the logits of the last. */
 static bool read_rest(decoder *d, int64_t n, genet_err *err)
 {
-    reader *r = NULL;
+    reader *r = &d->level[0], *shortest = &d->level[d->n_level - 1];
     memset(d->other, 0, (size_t)d->S * sizeof *d->other);
     while (d->n < n) {
         int64_t left = n - d->n;
-        r = left < d->chunk.T ? &d->part : &d->chunk;
+        while (left < r->T && r < shortest) r++;
         TRY(read_by(r, d, d->text + d->n, left < r->T ? left : r->T, err));
     }
     return read_logits(d, r, 1, err);
@@ -192,28 +209,38 @@ static bool read_rest(decoder *d, int64_t n, genet_err *err)
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* How many of these ids are held already as they would be read now.  The last run is made in any case, for
- * its logits. */
+/* How many of these ids are held already as they would be read now: of each level as long as both texts are read by
+ * the same runs before.  The last run is made in any case, for its logits. */
 static int64_t shared(const decoder *d, const int32_t *ids, int64_t n)
 {
-    int64_t T = d->chunk.T, P = d->part.T, chunks = n / T * T, same = 0, most = least(n - 1, d->in_parts);
+    int64_t same = 0, held = 0, most = least(n - 1, d->read_to[d->n_level - 1]);
     while (same < most && d->text[same] == ids[same]) same++;
-    int64_t held = least(least(same, d->in_chunks), chunks) / T * T;
-    return held == chunks && chunks == d->in_chunks ? same / P * P : held;
+    for (int i = 0; i < d->n_level; i++) {
+        int64_t T = d->level[i].T, now = n / T * T;
+        held = least(least(same, d->read_to[i]), now) / T * T;
+        if (held != now || now != d->read_to[i]) break;
+    }
+    return held;
+}
+
+/* Nothing of what was begun can be gone back to. */
+static void forget(decoder *d)
+{
+    memset(d->read_to, 0, sizeof d->read_to);
+    d->begun = 0;
 }
 
 /* n <= S ids into row 0; they may lie there.  After a failure nothing is held. */
 static bool read_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
 {
     d->n = shared(d, ids, n);
-    d->in_chunks = d->in_parts = d->begun = 0;
+    forget(d);
     memmove(d->text, ids, (size_t)n * sizeof *ids);
     if (!read_rest(d, n, err)) {
         d->n = 0;
         return false;
     }
-    d->in_chunks = n / d->chunk.T * d->chunk.T;
-    d->in_parts = n / d->part.T * d->part.T;
+    for (int i = 0; i < d->n_level; i++) d->read_to[i] = n / d->level[i].T * d->level[i].T;
     memcpy(d->first, d->logits, (size_t)d->V * sizeof *d->first);
     d->begun = n;
     return true;
@@ -274,6 +301,7 @@ static bool run_one(decoder *d, genet_err *err)
 {
     reader *r = &d->one;
     int32_t *column = d->other;             /* B ids, then B positions */
+    TRY(need(r, d, err));
     for (int64_t b = 0; b < d->B; b++) {
         column[b] = d->text[b * d->S + d->n];
         d->rows[b * d->S + d->n] = (int32_t)b;
@@ -292,13 +320,14 @@ static bool slide(decoder *d, genet_err *err)
 {
     int64_t keep = d->S / 2, from = d->S - keep;
     if (d->B == 1) {
-        d->in_chunks = d->in_parts = 0;
+        memset(d->read_to, 0, sizeof d->read_to);
         return keep ? begin(d, d->text + from, keep, err) : (d->n = 0, true);
     }
     for (int64_t b = 0; b < d->B; b++)
         memmove(d->text + b * d->S, d->text + b * d->S + from, (size_t)keep * sizeof *d->text);
     memset(d->rows, 0, (size_t)(d->B * d->S) * sizeof *d->rows);
-    d->n = d->in_chunks = d->in_parts = d->begun = 0;
+    forget(d);
+    d->n = 0;
     while (d->n < keep) TRY(run_one(d, err));
     return true;
 }
@@ -317,6 +346,7 @@ bool genet__decoder_step(decoder *d, const int32_t *ids, const int32_t *parent, 
     TRY(ids_known(d, ids, d->B, err));
     TRY(follow(d, parent, err));
     if (step(d, ids, err)) return true;
-    d->n = d->in_chunks = d->in_parts = d->begun = 0;
+    forget(d);
+    d->n = 0;
     return false;
 }
