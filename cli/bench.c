@@ -1,4 +1,4 @@
-/* bench.c - `genet bench`: each op at shapes that models use, against the
+/* bench.c - `genet bench`: a language model (bench_model.c), or each op at shapes that models use, against the
  * machine's own limits measured in the same run.
  *
  * The share is of whichever limit binds: arithmetic at the peak of
@@ -11,13 +11,17 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "bench_model.h"
 #include "cli.h"
 #include "graph/graph.h"
 
-typedef struct bench_options { const char *only; bool json; int64_t threads; } bench_options;
+typedef struct bench_options { const char *only; bool json; int64_t threads, prompt, write, repetitions; } bench_options;
 
 #define AT(member) offsetof(bench_options, member)
 static const field table[] = {
+    { "prompt_tokens", FIELD_INT, AT(prompt), "256", 1, 1 << 24, NULL, 0, "of a model: tokens of the prompt (-p)" },
+    { "new_tokens", FIELD_INT, AT(write), "64", 2, 1 << 24, NULL, 0, "of a model: tokens to write after it (-n)" },
+    { "repetitions", FIELD_INT, AT(repetitions), "5", 1, BENCH_MOST, NULL, 0, "of a model: how often; the median counts (-r)" },
     { "only",    FIELD_STRING, AT(only),    NULL, 0, 0, NULL, 0, "ops whose name holds this text" },
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object a line" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
@@ -246,7 +250,7 @@ static bool bench(const char *const *word, genet_device *d, str *out, genet_err 
     const char *folder = word[0];
     (void)out;          /* lines are printed as they come */
     const bench_options *o = user;
-    if (folder) return genet__err_set(err, GENET_ERR_USAGE, "\"%s\" is one word too many; options begin with --", folder);
+    if (folder) return cli_bench_model(folder, d, &(bench_model){ o->prompt, o->write, o->repetitions, o->json }, err);
     machine m;
     TRY(cli_measure(&m, d, err));
     if (o->json)
@@ -266,10 +270,12 @@ static bool bench(const char *const *word, genet_device *d, str *out, genet_err 
     return any || genet__err_set(err, GENET_ERR_USAGE, "no op's name holds \"%s\"", o->only);
 }
 
+static const short_name short_names[] = { { "p", "prompt_tokens" }, { "n", "new_tokens" }, { "r", "repetitions" }, { NULL, NULL } };
+
 static int run(const verb *v, int argc, char **argv)
 {
     bench_options o;
-    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = bench }, argc, argv);
+    return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .short_names = short_names, .body = bench }, argc, argv);
 }
 
-const verb cli_verb_bench = { "bench", "[--only OP]", "time each op against the machine's limits", run };
+const verb cli_verb_bench = { "bench", "[FOLDER] [--only OP]", "time each op, or a language model, against the machine's limits", run };
