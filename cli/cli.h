@@ -79,9 +79,28 @@ void cli_progress_init(progress *p);
 void cli_progress(void *progress, const train_event *e);
 void cli_progress_clear(progress *p);
 
+/* --- where the time goes -------------------------------------------------------------- */
+
+typedef struct profile_options { bool profile; const char *profile_trace; } profile_options;
+extern const fields cli_profile_fields;
+/* For a verb's own table; at: where a profile_options lies in its struct. */
+#define PROFILE_FIELDS(at, title)                                                                            \
+    { "profile",       FIELD_BOOL,   (at) + offsetof(profile_options, profile), "false", 0, 0, NULL,         \
+      FIELD_RENEWABLE | FIELD_PASSING, "time kernels, and print where the time goes" },                      \
+    { "profile_trace", FIELD_STRING, (at) + offsetof(profile_options, profile_trace), NULL, 0, 0, NULL,      \
+      FIELD_RENEWABLE | FIELD_PASSING, title }
+
+typedef struct machine machine;
+bool cli_profile_check(const profile_options *o, genet_err *err);
+/* The kernels of p by time and what passes between them, as lines in out.  what: the heading's "10 steps, each"; times,
+ * calls and operations are divided by divide_by. */
+void cli_profile_table(const genet_profile *p, const machine *m, const char *what, double divide_by, str *out);
+/* Its trace to a file. */
+bool cli_profile_write(const genet_profile *p, const char *path, genet_err *err);
+
 /* --- the machine's limits ------------------------------------------------------------ */
 
-typedef struct machine { double flops, bytes_per_s; } machine;
+struct machine { double flops, bytes_per_s; int threads; };
 /* Measured now, with the device's threads: f32 multiply-adds in registers, and reading
  * memory beyond the caches. About 0.3 s. */
 bool cli_measure(machine *m, genet_device *d, genet_err *err);

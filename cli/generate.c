@@ -11,10 +11,16 @@
 #include "base/file.h"
 #include "cli.h"
 #include "infer/generate.h"
+#include "plan/plan.h"
 
 enum { PROMPT_MAX_BYTES = 1 << 28 };
 
-typedef struct program_options { const char *prompt, *prompt_file; int64_t threads; bool json; } program_options;
+typedef struct program_options {
+    const char *prompt, *prompt_file;
+    int64_t threads;
+    bool json;
+    profile_options profile;
+} program_options;
 
 #define AT(member) offsetof(program_options, member)
 static const field table[] = {
@@ -23,6 +29,7 @@ static const field table[] = {
     { "json",    FIELD_BOOL,   AT(json),     "false", 0, 0, NULL, 0,
       "print one JSON object for each text, without the prompt" },
     { "threads", FIELD_INT,    AT(threads),  "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    PROFILE_FIELDS(AT(profile), "and write what each thread did when to this file, for chrome://tracing"),
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const char details[] =
@@ -86,6 +93,7 @@ static bool find_prompt(work *w, genet_err *err)
 /* What was given and would be passed over.  The file's logprobs are not read yet. */
 static bool check_words(const work *w, genet_err *err)
 {
+    TRY(cli_profile_check(&w->program.profile, err));
     return !w->writing.logprobs || w->program.json ||
            genet__err_set(err, GENET_ERR_USAGE, "--logprobs shows nothing without --json: add it");
 }
@@ -220,17 +228,49 @@ static void release(work *w)
     genet__free(w->file);
 }
 
-static bool generate(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
+static bool open_and_write(const char *folder, work *w, genet_device *d, genet_err *err)
 {
-    const char *folder = word[0];
-    work *w = user;
-    model *m = check_words(w, err) && find_prompt(w, err) ? genet__model_open(folder, d, MODEL_READ_ONLY, err) : NULL;
+    int64_t began = genet__profile_now(d);
+    model *m = genet__model_open(folder, d, MODEL_READ_ONLY, err);
+    genet__profile_host(d, "model", began, 0);
+    began = genet__profile_now(d);
     tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
+    genet__profile_host(d, "tokenizer", began, 0);
     w->tokenizer = t;
     bool ok = t && prepare(w, folder, err) && write_text(w, m, d, err);
-    if (ok && w->program.json) ok = print_json(w, out, err);
     genet__tokenizer_free(t);
     genet__model_free(m);
+    return ok;
+}
+
+/* The same with a clock on it, from opening the folder on; words about it go to stderr. */
+static bool write_profiled(const char *folder, work *w, genet_device *d, genet_err *err)
+{
+    machine m;
+    const profile_options *o = &w->program.profile;
+    genet_profile *p = cli_measure(&m, d, err) ? genet_profile_new(d, err) : NULL;
+    if (!p) return false;
+    str text = {0};
+    genet_profile_start(p);
+    bool ok = open_and_write(folder, w, d, err);
+    genet_profile_stop(p);
+    if (ok) {
+        cli_profile_table(p, &m, "all", 1, &text);
+        fputs(genet__str(&text), stderr);
+        ok = !text.failed || genet__err_memory(err);
+    }
+    if (ok && o->profile_trace) ok = cli_profile_write(p, o->profile_trace, err);
+    genet__str_release(&text);
+    genet_profile_free(p);
+    return ok;
+}
+
+static bool generate(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
+{
+    work *w = user;
+    bool ok = check_words(w, err) && find_prompt(w, err);
+    ok = ok && (w->program.profile.profile ? write_profiled : open_and_write)(word[0], w, d, err);
+    if (ok && w->program.json) ok = print_json(w, out, err);
     release(w);
     return ok;
 }

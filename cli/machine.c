@@ -93,7 +93,7 @@ bool cli_measure(machine *m, genet_device *d, genet_err *err)
     pool *p = genet__pool_new(threads, err);
     if (w && bytes && p) {
         int lanes = choose(w, genet_device_isa(d));
-        w->threads = threads;
+        w->threads = m->threads = threads;
         w->bytes = bytes;
         memset(bytes, 1, READ_BYTES);       /* zero pages would all be one */
         m->flops = 2.0 * lanes * CHAINS * TURNS * threads / best_of(p, do_fma, w);

@@ -53,6 +53,7 @@ bool cli_setup_init(cli_setup *c, const verb *v, int argc, char **argv, genet_er
     if (!argc || argv[0][0] == '-') return no_what(err);
     TRY(genet__setup_init(&c->setup, argv[0], cli_peek(argc, argv, "model"), err));
     TRY(genet__options_add(&c->setup.options, &own_table, &c->own, err));
+    if (v == &cli_verb_train) TRY(genet__options_add(&c->setup.options, &cli_profile_fields, &c->profile, err));
     arguments a = { .options = &c->setup.options };
     TRY(cli_parse(&a, argc - 1, argv + 1, err));
     if (a.help) cli_help(v, c->setup.task->details, &c->setup.options);

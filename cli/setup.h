@@ -8,6 +8,7 @@ typedef struct cli_own { const char *model; bool json; } cli_own;
 typedef struct cli_setup {
     setup   setup;
     cli_own own;
+    profile_options profile;        /* of `train` */
     bool    helped;         /* --help was answered: nothing else to do */
 } cli_setup;
 

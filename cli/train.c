@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "cli.h"
@@ -79,23 +80,91 @@ static int report(const verb *v, const cli_setup *c, const train_event *e)
     return code;
 }
 
+/* --- profiling ---------------------------------------------------------------------- */
+
+/* Steps FIRST.. are warm; N of them are timed, fewer where the run is shorter. */
+enum { PROFILE_AFTER = 5, PROFILE_STEPS = 10 };
+typedef struct watcher {
+    progress       line;
+    cli_setup     *c;
+    genet_profile *profile;         /* NULL: none is asked for */
+    machine        machine;
+    int64_t        first, last;     /* steps after which it starts and ends */
+    bool           done;
+    genet_err      err;             /* GENET_OK: nothing went wrong */
+} watcher;
+
+/* The trace goes beside the run unless a file is named. */
+static bool write_profile(watcher *w, const train_event *e, genet_err *err)
+{
+    char what[80];
+    str text = {0};
+    const char *given = w->c->profile.profile_trace;
+    char *path = given ? genet__strdup(given) : genet__path_join(w->c->setup.train.out, "training/profile.json");
+    snprintf(what, sizeof what, "steps %lld to %lld, each", (long long)w->first + 1, (long long)e->step);
+    cli_profile_table(w->profile, &w->machine, what, (double)(e->step - w->first), &text);
+    bool ok = (path && !text.failed) || genet__err_memory(err);
+    cli_progress_clear(&w->line);
+    if (ok) fputs(genet__str(&text), stderr);
+    ok = ok && cli_profile_write(w->profile, path, err);
+    if (ok) fprintf(stderr, "what each thread did when: %s\n", path);
+    genet__str_release(&text);
+    genet__free(path);
+    return ok;
+}
+
+/* Between the end of one step and the end of another: what is between steps counts too. */
+static void watch_profile(watcher *w, const train_event *e)
+{
+    if (e->kind == TRAIN_BEGIN) {
+        int64_t left = e->max_steps - e->step, warm = left / 2 < PROFILE_AFTER ? left / 2 : PROFILE_AFTER;
+        w->first = e->step + warm;
+        w->last = w->first + PROFILE_STEPS < e->max_steps ? w->first + PROFILE_STEPS : e->max_steps;
+        w->done = !left;
+    }
+    if (w->done || (e->kind != TRAIN_STEP && e->kind != TRAIN_BEGIN)) return;
+    if (e->step == w->first) genet_profile_start(w->profile);
+    if (e->step < w->last) return;
+    genet_profile_stop(w->profile);
+    if (!write_profile(w, e, &w->err)) genet__log(&cli_log, LOG_WARN, "no profile: %s", w->err.text);
+    w->done = true;
+}
+
+static void watch(void *user, const train_event *e)
+{
+    watcher *w = user;
+    if (w->profile) watch_profile(w, e);
+    cli_progress(&w->line, e);
+}
+
+/* The machine is measured before anything is timed. */
+static bool begin_profile(watcher *w, genet_err *err)
+{
+    const profile_options *o = &w->c->profile;
+    TRY(cli_profile_check(o, err));
+    if (!o->profile) return true;
+    TRY(cli_measure(&w->machine, w->c->setup.device, err));
+    return (w->profile = genet_profile_new(w->c->setup.device, err));
+}
+
 /* Refusals come before signals are caught: nothing to save yet. */
 static int train(const verb *v, cli_setup *c)
 {
     genet_err err;
-    progress p;
+    watcher w = { .c = c };
     train_event last = {0};
-    cli_progress_init(&p);
+    cli_progress_init(&w.line);
     setup *s = &c->setup;
     s->log = &cli_log;
     s->stop = &stop_asked;
-    s->watch = cli_progress;
-    s->watcher = &p;
-    if (!genet__setup_settle(s, &err) || !genet__setup_check(s, &err) || !cli_setup_device(c, &err))
-        return cli_fail(v, &err);
+    s->watch = watch;
+    s->watcher = &w;
+    if (!genet__setup_settle(s, &err) || !genet__setup_check(s, &err) || !cli_setup_device(c, &err) ||
+        !begin_profile(&w, &err)) return cli_fail(v, &err);
     catch_signals();
     bool ok = genet__setup_train(s, &last, &err);
-    cli_progress_clear(&p);
+    genet_profile_free(w.profile);
+    cli_progress_clear(&w.line);
     if (ok) return report(v, c, &last);
     return err.code == GENET_ERR_STOPPED ? stopped(s, &err) : cli_fail(v, &err);
 }

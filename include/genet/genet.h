@@ -188,6 +188,38 @@ GENET_API genet_plan_info genet_plan_describe(const genet_plan *p);
  * free with free(). */
 GENET_API char *genet_plan_print(const genet_plan *p);
 
+/* --- where the time goes ------------------------------------------------------ */
+
+/* A clock on all kernels of a device's plans.  It begins stopped; stopped, or without one, nothing is
+ * timed.  Values do not depend on it. */
+typedef struct genet_profile genet_profile;
+
+/* One for a device at a time, made and freed while none of its plans runs; the device outlives it. */
+GENET_API genet_profile *genet_profile_new(genet_device *d, genet_err *err);
+GENET_API void           genet_profile_free(genet_profile *p);
+GENET_API void           genet_profile_start(genet_profile *p);
+GENET_API void           genet_profile_stop(genet_profile *p);
+
+/* A kernel of a plan, over all its calls. */
+typedef struct genet_profile_row {
+    const char *op;             /* with what is fused to it: "matmul+add+gelu_tanh"; "compile", "write", "read" of a
+                                   plan, and "threads" (from calling a plan to its first kernel) are rows too */
+    const char *shapes;         /* of its inputs: "[1024,768] [768,3072]"; types other than f32 before theirs */
+    const char *name;           /* its result's, with scope: "h.3.mlp"; may be "" */
+    bool    kernel;             /* false: host work around the kernels */
+    int64_t calls;
+    double  seconds;            /* as the clock on the wall ran */
+    double  busy_s;             /* at work, all threads added; the rest of threads * seconds they waited */
+    double  flops, bytes;       /* of all calls; bytes count each operand once */
+} genet_profile_row;
+/* How many there are; *rows, in the order in which they first ran, is valid until a plan runs or is compiled. */
+GENET_API int    genet_profile_rows(const genet_profile *p, const genet_profile_row **rows);
+/* Between start and stop, whatever happened. */
+GENET_API double genet_profile_seconds(const genet_profile *p);
+/* What each thread did when, as JSON in Chrome's trace event format (chrome://tracing, Perfetto open it); the first
+ * million pieces.  Free with free(). */
+GENET_API char  *genet_profile_trace(const genet_profile *p, genet_err *err);
+
 /* Memory that plans take turns in. */
 GENET_API genet_workspace *genet_workspace_new(genet_device *d);
 GENET_API void             genet_workspace_free(genet_workspace *w);

@@ -237,6 +237,7 @@ json_t *genet__fields_to_json(const fields *f, const void *object)
 {
     json_t *j = json_object();
     for (int i = 0; j && i < f->n; i++) {
+        if (f->at[i].flags & FIELD_PASSING) continue;
         json_t *value = value_to_json(&f->at[i], (const char *)object + f->at[i].offset);
         if (json_object_set_new(j, f->at[i].name, value) != 0) {        /* NULL value: no memory */
             json_decref(j);

@@ -22,6 +22,7 @@ enum field_flag {
     FIELD_REQUIRED  = 1,    /* no default */
     FIELD_RENEWABLE = 2,    /* may be given anew at --resume */
     FIELD_MANY      = 4,    /* strings: several values, one a line; the option may be given several times */
+    FIELD_PASSING   = 16,   /* of this call alone: in no save and no model card */
     FIELD_WORDS     = 8     /* with FIELD_MANY: the option takes all words that follow it */
 };
 

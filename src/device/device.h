@@ -80,6 +80,16 @@ typedef struct ew_program {
     ew_instr *instr;
 } ew_program;
 
+/* --- what a run writes down when asked ---------------------------------------- */
+
+/* One thread's part in a phase: ns of a monotonic clock from taking its first task to finding no more; n_task 0:
+ * it came too late for any. */
+typedef struct phase_part { int64_t begin_ns, end_ns, n_task; } phase_part;
+/* part[thread * n_phase + phase]; phases are counted over all launches of the run. */
+typedef struct recorder { phase_part *part; int n_phase; } recorder;
+static inline int genet__launch_phases(const launch *l) { return l->kernel->phases ? l->kernel->phases(l) : 1; }
+int64_t genet__device_now_ns(void);
+
 /* --- the table of one instruction set --------------------------------------- */
 
 typedef struct kernel_table {
@@ -106,8 +116,8 @@ struct genet_device {
     void   (*read)(genet_device *d, const void *address, void *to, size_t n);
     /* Use host memory (a mapped file) in place; NULL: the device cannot. */
     void  *(*adopt)(genet_device *d, const void *host, size_t n);
-    /* Run launches in order.  Operands' data are this device's addresses. */
-    bool   (*run)(genet_device *d, const launch *l, int n, genet_err *err);
+    /* Run launches in order.  Operands' data are this device's addresses.  r: NULL, or times are written there. */
+    bool   (*run)(genet_device *d, const launch *l, int n, recorder *r, genet_err *err);
     /* The kernel for an op computed in type t (f32, f64, i32), or NULL. */
     const kernel *(*kernel)(const genet_device *d, op_id id, dtype t);
     /* Elementwise function of an op on type t; of a cast (or copy). */
@@ -117,6 +127,8 @@ struct genet_device {
     void   (*free)(genet_device *d);
     const char *isa;
     int     n_threads;
+    struct genet_profile *profile;      /* what times its plans, or NULL */
+    uint64_t n_profiles;        /* there were so far */
     ptrdiff_t delta;            /* added to addresses to reach real memory (guard) */
 };
 

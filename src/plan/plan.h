@@ -5,9 +5,11 @@
  *   fuse.c      nodes to steps: elementwise runs, and the epilogues of products
  *   place.c     lifetimes, sharing of storage, offsets
  *   run.c       the plan as its users see it
+ *   profile.c   where its time goes, when asked
  */
 #ifndef GENET_PLAN_PLAN_H
 #define GENET_PLAN_PLAN_H
+#include "base/str.h"
 #include "device/device.h"
 
 enum { PLAN_MAX_MEMBER = 24 };      /* of a fused group */
@@ -66,6 +68,8 @@ struct genet_plan {
     uint64_t      serial;               /* among the plans of its workspace */
     bool          ran;                  /* since it took the workspace */
     struct genet_workspace *workspace;
+    int          *profile_row;          /* by step: its row in the profile with this number, or NULL */
+    uint64_t      profile_number;
     genet_plan_info info;
 };
 
@@ -73,6 +77,18 @@ bool genet__plan_lower(genet_plan *p, genet_tensor *const outputs[], int n, gene
 bool genet__plan_fuse(genet_plan *p, genet_err *err);
 bool genet__plan_launches(genet_plan *p, genet_err *err);      /* launch.c */
 bool genet__plan_place(genet_plan *p, genet_err *err);
+
+/* Operations and operand bytes of a step. */
+double genet__plan_flops(const genet_plan *p, int s);
+double genet__plan_bytes(const genet_plan *p, int s);
+/* "matmul+add+relu" */
+void   genet__plan_step_words(const step *st, str *s);
+
+/* Run all launches, timed when the device has a profile that was started. */
+bool    genet__profile_run(genet_plan *p, genet_err *err);
+/* Now, when a profile runs, else 0; and host work that began then. */
+int64_t genet__profile_now(const genet_device *d);
+void    genet__profile_host(genet_device *d, const char *what, int64_t began_ns, double bytes);
 
 /* The kernel this device has for y's op and type, or NULL. */
 const kernel *genet__plan_kernel(const genet_plan *p, const tensor *y);

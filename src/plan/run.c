@@ -64,7 +64,7 @@ static double bytes_of(const operand *o)
     return (double)genet_dtype_bytes(o->dtype, (int64_t)n);
 }
 
-static double flops_of(const genet_plan *p, int s)
+double genet__plan_flops(const genet_plan *p, int s)
 {
     const step *st = &p->step[s];
     double n = 0;
@@ -73,14 +73,21 @@ static double flops_of(const genet_plan *p, int s)
     return n;
 }
 
+double genet__plan_bytes(const genet_plan *p, int s)
+{
+    double n = 0;
+    for (int k = 0; k < p->launch[s].n_arg; k++)
+        if (p->arg[s][k]) n += bytes_of(&p->launch[s].arg[k]);
+    return n;
+}
+
 static void describe(genet_plan *p)
 {
     p->info.n_kernels = p->n_step;
     p->info.n_tensors = p->graph->n;
     for (int s = 0; s < p->n_step; s++) {
-        p->info.flops += flops_of(p, s);
-        for (int k = 0; k < p->launch[s].n_arg; k++)
-            if (p->arg[s][k]) p->info.bytes += bytes_of(&p->launch[s].arg[k]);
+        p->info.flops += genet__plan_flops(p, s);
+        p->info.bytes += genet__plan_bytes(p, s);
     }
 }
 
@@ -109,11 +116,12 @@ genet_plan *genet_compile(genet_graph *g, genet_tensor *const outputs[], int n_o
     p->source = g;
     p->device = d;
     if (options) p->options = *options;
-    if (!build(p, outputs, n_outputs, err)) {
-        genet_plan_free(p);
-        return NULL;
-    }
-    return p;
+    int64_t began = genet__profile_now(d);
+    bool ok = build(p, outputs, n_outputs, err);
+    genet__profile_host(d, "compile", began, 0);
+    if (ok) return p;
+    genet_plan_free(p);
+    return NULL;
 }
 
 void genet_plan_free(genet_plan *p)
@@ -216,7 +224,9 @@ bool genet_plan_write(genet_plan *p, genet_tensor *input, const void *from, size
     if (!genet__op_is(t, OP_input)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no input", t->name);
     TRY(moved_size(p, t, size_bytes, err));
     take_workspace(p);
+    int64_t began = genet__profile_now(p->device);
     p->device->write(p->device, address_of(p, t), from, size_bytes);
+    genet__profile_host(p->device, "write", began, (double)size_bytes);
     p->written[input->id] = true;
     return true;
 }
@@ -232,7 +242,9 @@ bool genet_plan_read(genet_plan *p, genet_tensor *output, void *to, size_t size_
     if (!p->ran || p->workspace->last != p->serial)
         return genet__err_set(err, GENET_ERR_USAGE, "%s is read before the plan ran, or after another plan used its memory",
                               name_of(output));
+    int64_t began = genet__profile_now(p->device);
     p->device->read(p->device, address_of(p, t), to, size_bytes);
+    genet__profile_host(p->device, "read", began, (double)size_bytes);
     return true;
 }
 
@@ -268,7 +280,7 @@ static bool run_poisoned(genet_plan *p, genet_err *err)
 {
     for (int s = 0; s < p->n_step; s++) {
         TRY(poison_before(p, s, err));
-        TRY(p->device->run(p->device, &p->launch[s], 1, err));
+        TRY(p->device->run(p->device, &p->launch[s], 1, NULL, err));
     }
     return true;
 }
@@ -279,7 +291,7 @@ bool genet_plan_run(genet_plan *p, genet_err *err)
     TRY(resolve(p, err));
     take_workspace(p);
     TRY(inputs_written(p, err));
-    p->ran = p->options.poison ? run_poisoned(p, err) : p->device->run(p->device, p->launch, p->n_step, err);
+    p->ran = p->options.poison ? run_poisoned(p, err) : genet__profile_run(p, err);
     return p->ran;
 }
 
@@ -298,16 +310,22 @@ static void print_operand(const genet_plan *p, const tensor *t, str *s)
     else genet__str_printf(s, "@%lld", (long long)p->block[p->block_of[t->root->id]].offset);
 }
 
+void genet__plan_step_words(const step *st, str *s)
+{
+    genet__str_add(s, st->head ? st->head->op->name : "");
+    for (int k = 0; k < st->n_member; k++) genet__str_printf(s, "%s%s", k || st->head ? "+" : "", st->member[k]->op->name);
+}
+
 char *genet_plan_print(const genet_plan *p)
 {
     str s = {0};
     for (int i = 0; i < p->n_step; i++) {
         const step *st = &p->step[i];
-        genet__str_printf(&s, "%4d %s", i, st->head ? st->head->op->name : "");
-        for (int k = 0; k < st->n_member; k++) genet__str_printf(&s, "%s%s", k || st->head ? "+" : "", st->member[k]->op->name);
+        genet__str_printf(&s, "%4d ", i);
+        genet__plan_step_words(st, &s);
         for (int k = 0; k < p->launch[i].n_arg; k++) print_operand(p, p->arg[i][k], &s);
         const tensor *last = st->n_member ? st->member[st->n_member - 1] : st->head;
-        genet__str_printf(&s, "  %.3g flop  %s\n", flops_of(p, i), last->name);
+        genet__str_printf(&s, "  %.3g flop  %s\n", genet__plan_flops(p, i), last->name);
     }
     return s.at;
 }

@@ -229,6 +229,7 @@ bool genet__write_card(const setup *s, const char *data, const char *tokenizer, 
     for (int i = 0; i < s->options.n_table; i++)
         for (int k = 0; k < s->options.table[i].fields->n; k++) {
             const field *f = &s->options.table[i].fields->at[k];
+            if (f->flags & FIELD_PASSING) continue;
             if (!strcmp(f->name, "out") || !strcmp(f->name, "resume") || !strcmp(f->name, "data") ||
                 !strcmp(f->name, "json")) continue;
             card_setting(&card, f, s->options.table[i].object);

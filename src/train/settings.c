@@ -83,7 +83,8 @@ json_t *genet__options_to_json(const options *o)
 json_t *genet__options_given(const options *o)
 {
     json_t *names = json_array();
-    for (int i = 0; i < o->n_given; i++) genet__json_append(&names, json_string(o->given[i]->name));
+    for (int i = 0; i < o->n_given; i++)
+        if (!(o->given[i]->flags & FIELD_PASSING)) genet__json_append(&names, json_string(o->given[i]->name));
     return names;
 }
 

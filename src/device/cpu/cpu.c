@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/pool.h"
@@ -110,34 +111,54 @@ typedef struct crew {
     const launch *launch;
     int           n;
     cpu          *cpu;
+    recorder     *record;                   /* NULL: nobody asks for times */
     _Alignas(64) atomic_llong next[2];      /* of this phase, and zeroed for the following one */
 } crew;
 
-static int phases_of(const launch *l) { return l->kernel->phases ? l->kernel->phases(l) : 1; }
+int64_t genet__device_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Take tasks of a phase until there are none. Returns how many. */
+static int64_t take_tasks(const launch *l, int phase, int64_t n, atomic_llong *next, char *local)
+{
+    int64_t task, taken = 0;
+    for (; (task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < n; taken++)
+        l->kernel->run(l, phase, task, local);
+    return taken;
+}
 
 static void crew_work(void *arg, int thread)
 {
     crew *c = arg;
+    recorder *r = c->record;
+    phase_part *at = r ? &r->part[(size_t)thread * (size_t)r->n_phase] : NULL;
     char *local = c->cpu->local + (size_t)thread * LOCAL_BYTES;
     unsigned turn = 0;
     for (int i = 0; i < c->n; i++) {
         const launch *l = &c->launch[i];
-        for (int phase = 0, n_phase = phases_of(l); phase < n_phase; phase++) {
-            int64_t n = l->kernel->tasks(l, phase), task;
-            if (n == 0) continue;
-            if (thread == 0) atomic_store_explicit(&c->next[(turn + 1) % 2], 0, memory_order_relaxed);
-            while ((task = atomic_fetch_add_explicit(&c->next[turn % 2], 1, memory_order_relaxed)) < n)
-                l->kernel->run(l, phase, task, local);
-            genet__pool_barrier(c->cpu->pool, thread);
-            turn++;
+        for (int phase = 0, n_phase = genet__launch_phases(l); phase < n_phase; phase++) {
+            int64_t n = l->kernel->tasks(l, phase), began = at ? genet__device_now_ns() : 0;
+            if (n > 0) {
+                if (thread == 0) atomic_store_explicit(&c->next[(turn + 1) % 2], 0, memory_order_relaxed);
+                int64_t taken = take_tasks(l, phase, n, &c->next[turn % 2], local);
+                if (at) *at = (phase_part){ began, genet__device_now_ns(), taken };
+                genet__pool_barrier(c->cpu->pool, thread);
+                turn++;
+            }
+            else if (at) *at = (phase_part){ began, began, 0 };
+            if (at) at++;
         }
     }
 }
 
-static bool cpu_run(genet_device *d, const launch *l, int n, genet_err *err)
+static bool cpu_run(genet_device *d, const launch *l, int n, recorder *r, genet_err *err)
 {
     (void)err;
-    crew c = { .launch = l, .n = n, .cpu = (cpu *)d };
+    crew c = { .launch = l, .n = n, .cpu = (cpu *)d, .record = r };
     genet__pool_run(c.cpu->pool, crew_work, &c);
     return true;
 }
