@@ -75,13 +75,19 @@ enum op_flag {
 /* --- probes: what the generic tests try an op on -------------------------- */
 
 /* type: 'f' float (f32 or f64, as tested), 'i' i32, 'u' u8, 0: absent.  Values
- * are uniform in [lo, hi] (integers in lo..hi inclusive). */
+ * are uniform in [lo, hi] (integers in lo..hi inclusive).  Stored types hold
+ * values that they have exactly, and are f64 where f64 is tested: 'b' bf16,
+ * 'h' f16, and, as the transpose of a matrix, 'q' q8_0, '4' q4_0. */
 typedef struct probe_in { char type; double lo, hi; int rank; int64_t dim[5]; } probe_in;
 #define PROBE_RANK(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 #define PF(lo, hi, ...) { 'f', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
 #define PI(lo, hi, ...) { 'i', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
 #define PU(...)         { 'u', 0, 1, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
 #define PF0(lo, hi)     { 'f', lo, hi, 0, {0} }         /* scalars */
+#define PB(lo, hi, ...) { 'b', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
+#define PH(lo, hi, ...) { 'h', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
+#define PQ8(rows, cols) { 'q', -1, 1, 2, { rows, cols } }
+#define PQ4(rows, cols) { '4', -1, 1, 2, { rows, cols } }
 #define PU0             { 'u', 0, 1, 0, {0} }
 #define PNONE           { 0, 0, 0, 0, {0} }
 

@@ -3,7 +3,11 @@
  * When one matrix serves a whole batch, (..., M, K) x (K, N), the batch is
  * folded into the rows: one product forward, and one for the gradient of the
  * matrix instead of a sum of many. The mirror image, (M, K) x (..., K, N),
- * has no such view; only its gradient may be worth a copy for it. */
+ * has no such view; only its gradient may be worth a copy for it.
+ *
+ * f64 goes with f64.  f32 and bf16 on the left go with f32, bf16, f16 and
+ * quantised weights on the right; sums and the result are f32. */
+#include "base/quant.h"
 #include "graph/graph.h"
 #include <string.h>
 
@@ -31,23 +35,41 @@ static const char *label(char out[400], const tensor *t)
 }
 #define LABEL(t) label((char[400]){0}, t)
 
+static bool is_quantised(const tensor *t) { return genet_dtype_size(t->dtype) == 0; }
+
+static bool types_fit(dtype a, dtype b)
+{
+    if (a == GENET_F64 || b == GENET_F64) return a == b;
+    return (a == GENET_F32 || a == GENET_BF16) && b != GENET_I32 && b != GENET_U8;
+}
+
+/* Blocks of quantised weights run through the inner dimension. */
+static bool blocks_fit(const tensor *b)
+{
+    return b->stride[b->shape.rank - 2] == 1 && rows_of(b) % QUANT_BLOCK == 0;
+}
+
 static bool infer_matmul(tensor *y)
 {
     const tensor *a = y->in[0], *b = y->in[1];
     if (a->shape.rank < 2 || b->shape.rank < 2)
         return genet__fail(y, "needs matrices, of two dimensions or more: %s and %s; reshape a vector to one row "
                            "or column", LABEL(a), LABEL(b));
-    if (a->dtype != b->dtype || !genet__is_float(a->dtype))
-        return genet__fail(y, "multiplies f32 by f32 or f64 by f64, not %s %s and %s %s; cast first",
-                           genet_dtype_name(a->dtype), LABEL(a), genet_dtype_name(b->dtype), LABEL(b));
+    if (!types_fit(a->dtype, b->dtype))
+        return genet__fail(y, "multiplies f64 by f64, or f32 and bf16 by f32, bf16, f16, q8_0 and q4_0, not %s %s and "
+                           "%s %s; cast first", genet_dtype_name(a->dtype), LABEL(a), genet_dtype_name(b->dtype), LABEL(b));
     if (cols_of(a) != rows_of(b))
         return genet__fail(y, "inner dimensions differ: %s and %s", LABEL(a), LABEL(b));
+    if (is_quantised(b) && !blocks_fit(b))
+        return genet__fail(y, "takes %s %s only with its blocks along the inner dimension, as a transpose; a gradient "
+                           "through quantised weights cannot be computed: use f32 or bf16 weights for it",
+                           genet_dtype_name(b->dtype), LABEL(b));
     shape la = leading(a), lb = leading(b);
     if (!genet__broadcast_shape(&la, &lb, &y->shape))
         return genet__fail(y, "leading dimensions do not broadcast: %s and %s", LABEL(a), LABEL(b));
     y->shape.dim[y->shape.rank++] = rows_of(a);
     y->shape.dim[y->shape.rank++] = cols_of(b);
-    y->dtype = a->dtype;
+    y->dtype = a->dtype == GENET_F64 ? GENET_F64 : GENET_F32;
     return true;
 }
 
@@ -82,17 +104,22 @@ static tensor *all_columns(tensor *x)
 
 /* da = g b^T, db = a^T g.  A matrix that serves a batch sums over it: in one
  * product over all rows or all columns; the columns must be copied for that,
- * so only where they are fewer than what would be summed. */
+ * so only where they are fewer than what would be summed.  Between bf16
+ * operands the gradient is bf16 too; each input's comes in the input's type. */
 static void grad_matmul(tensor *y, tensor *g, tensor **d)
 {
     tensor *a = SAVED(y->in[0]), *b = SAVED(y->in[1]);
     if (a->poisoned || b->poisoned || g->poisoned) return;
+    if (a->dtype == GENET_BF16 && b->dtype == GENET_BF16) g = genet_cast(g, GENET_BF16);
     bool columns = a->shape.rank == 2 && b->shape.rank > 2 &&
                    (rows_of(a) + cols_of(a)) * cols_of(b) < rows_of(a) * cols_of(a);
     bool rows = b->shape.rank == 2 && a->shape.rank > 2;
     d[0] = columns ? genet_matmul(all_columns(g), matrix_transpose(all_columns(b)))
                    : genet_matmul(g, matrix_transpose(b));
+    d[0] = genet_cast(d[0], a->dtype);
+    if (is_quantised(b)) return;
     d[1] = rows ? genet_matmul(matrix_transpose(all_rows(a)), all_rows(g)) : genet_matmul(matrix_transpose(a), g);
+    d[1] = genet_cast(d[1], b->dtype);
 }
 
 /* --- definition ---------------------------------------------------------------- */
@@ -149,6 +176,29 @@ static const probe probes_matmul[] = {
     { .edge = true, .in = { PF(-1, 1, 2, 3), PF(-1, 1, 3, 0) } },
     { .edge = true, .in = { PF(-1, 1, 2, 0), PF(-1, 1, 0, 4) } },
     { .edge = true, .in = { PF(-1, 1, 0, 2, 3), PF(-1, 1, 3, 4) } },
+    /* stored types, through every path */
+    { .tolerance = 4e-3, .in = { PB(-1, 1, 2, 3), PB(-1, 1, 3, 4) } },
+    { .tolerance = 4e-3, .in = { PB(-1, 1, 2, 2, 3), PB(-1, 1, 3, 4) } },
+    { .tolerance = 4e-3, .in = { PF(-1, 1, 2, 2, 3), PB(-1, 1, 3, 4) } },
+    { .tolerance = 4e-3, .in = { PB(-1, 1, 4, 3), PF(-1, 1, 2, 3, 1) } },
+    { .tolerance = 4e-3, .in = { PF(-1, 1, 2, 3), PH(-1, 1, 3, 4) } },
+    { .tolerance = 4e-3, .in = { PB(-1, 1, 2, 3), PH(-1, 1, 3, 4) } },
+    { .edge = true, .in = { PB(-1, 1, 1, 67), PB(-1, 1, 67, 301) } },
+    { .edge = true, .in = { PF(-1, 1, 1, 67), PB(-1, 1, 67, 301) } },
+    { .edge = true, .in = { PF(-1, 1, 1, 67), PH(-1, 1, 67, 301) } },
+    { .edge = true, .in = { PB(-1, 1, 299, 70), PB(-1, 1, 70, 1) } },
+    { .edge = true, .in = { PB(-1, 1, 299, 70), PF(-1, 1, 70, 1) } },
+    { .edge = true, .in = { PB(-1, 1, 9, 3, 70), PB(-1, 1, 9, 70, 33) } },
+    { .edge = true, .in = { PB(-1, 1, 113, 103), PB(-1, 1, 103, 97) } },
+    { .edge = true, .in = { PB(-1, 1, 41, 97), PF(-1, 1, 97, 301) } },
+    { .edge = true, .in = { PF(-1, 1, 113, 1537), PH(-1, 1, 1537, 17) } },
+    { .edge = true, .in = { PF(-1, 1, 1, 96), PQ8(96, 45) } },
+    { .edge = true, .in = { PF(-1, 1, 1, 96), PQ4(96, 45) } },
+    { .edge = true, .in = { PF(-1, 1, 3, 15, 64), PQ8(64, 33) } },
+    { .edge = true, .in = { PB(-1, 1, 15, 64), PQ4(64, 33) } },
+    { .edge = true, .in = { PF(-1, 1, 79, 32), PQ4(32, 1) } },
+    { .edge = true, .in = { PF(-1, 1, 113, 800), PQ8(800, 97) } },
+    { .edge = true, .in = { PF(-1, 1, 37, 1600), PQ4(1600, 301) } },
 };
 ROW(matmul, OWN, REF, OPF_STRIDED, .n_in = 2, .infer = infer_matmul, .flops = flops_matmul)
 
@@ -172,7 +222,7 @@ static bool rows_merge(const tensor *a)
 tensor *genet_matmul(tensor *a, tensor *b)
 {
     bool one = !a->poisoned && !b->poisoned && a->shape.rank > 2 && b->shape.rank == 2;
-    if (!one || a->dtype != b->dtype || cols_of(a) != rows_of(b) || !rows_merge(a))
+    if (!one || cols_of(a) != rows_of(b) || !rows_merge(a))
         return APPLY(OP_matmul, NULL, a, b);
     shape s = a->shape;
     s.dim[s.rank - 1] = cols_of(b);

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/half.h"
+#include "base/quant.h"
 #include "base/rng.h"
 #include "graph/graph.h"
 
@@ -61,9 +63,27 @@ static int64_t probe_numel(const probe_in *p)
     return n;
 }
 
+/* Is it a number that has slopes? */
+static bool is_real(const probe_in *p) { return p->type == 'f' || p->type == 'b' || p->type == 'h'; }
+static bool is_quantised(const probe_in *p) { return p->type == 'q' || p->type == '4'; }
+
+/* Element i of a matrix that is quantised along its columns: a scale that f16
+ * has times a whole number; the first of a block has the largest magnitude, so
+ * that quantising finds the same scale again. */
+static double draw_quantised(const probe_in *p, double u, int64_t i)
+{
+    int64_t k = i / p->dim[1], block = i % p->dim[1] * 7 + k / QUANT_BLOCK;
+    double scale = ldexp(1 + (double)(block % 11) / 16, p->type == 'q' ? -7 : -3);
+    if (p->type == 'q') return scale * (k % QUANT_BLOCK ? floor(u * 255) - 127 : 127);
+    return scale * (k % QUANT_BLOCK ? floor(u * 16) - 8 : -8);
+}
+
 static double draw(const probe_in *p, uint32_t stream, int64_t i)
 {
     double u = genet__rng_uniform(7, stream, 0, (uint64_t)i);
+    if (is_quantised(p)) return draw_quantised(p, u, i);
+    if (p->type == 'b') return genet__from_bf16(genet__to_bf16((float)(p->lo + u * (p->hi - p->lo))));
+    if (p->type == 'h') return genet__from_f16(genet__to_f16((float)(p->lo + u * (p->hi - p->lo))));
     if (p->type != 'f') return p->lo + floor(u * (p->hi - p->lo + 1));
     return (double)(float)(p->lo + u * (p->hi - p->lo));
 }
@@ -115,8 +135,34 @@ static void put(void *at, dtype type, int64_t i, double v)
     case GENET_F32: ((float *)at)[i] = (float)v; break;
     case GENET_F64: ((double *)at)[i] = v; break;
     case GENET_I32: ((int32_t *)at)[i] = (int32_t)v; break;
+    case GENET_BF16: ((uint16_t *)at)[i] = genet__to_bf16((float)v); break;
+    case GENET_F16: ((uint16_t *)at)[i] = genet__to_f16((float)v); break;
     default:        ((uint8_t *)at)[i] = (uint8_t)v; break;
     }
+}
+
+static void put_block(void *at, dtype type, int64_t block, const double *v)
+{
+    if (type == GENET_Q8_0) {
+        quant_q8_0 *q = (quant_q8_0 *)at + block;
+        q->d = genet__to_f16((float)(v[0] / 127));
+        for (int i = 0; i < QUANT_BLOCK; i++) q->q[i] = (int8_t)lrint(v[i] / (v[0] / 127));
+        return;
+    }
+    quant_q4_0 *q = (quant_q4_0 *)at + block;
+    double d = v[0] / -8;
+    q->d = genet__to_f16((float)d);
+    for (int i = 0; i < QUANT_BLOCK / 2; i++)
+        q->q[i] = (uint8_t)((int)lrint(v[i] / d + 8) | (int)lrint(v[QUANT_BLOCK / 2 + i] / d + 8) << 4);
+}
+
+/* n values in the order of memory. */
+static void put_all(void *at, dtype type, int64_t n, const double *v)
+{
+    if (genet_dtype_size(type) == 0)
+        for (int64_t b = 0; b < n / QUANT_BLOCK; b++) put_block(at, type, b, v + b * QUANT_BLOCK);
+    else
+        for (int64_t i = 0; i < n; i++) put(at, type, i, v[i]);
 }
 
 /* --- one built graph, with the leaves that hold the probe's values -------------- */
@@ -140,7 +186,15 @@ static int n_inputs(const trial *t)
 
 static dtype type_of(const probe_in *p, dtype real)
 {
-    return p->type == 'f' ? real : p->type == 'i' ? GENET_I32 : GENET_U8;
+    switch (p->type) {
+    case 'f': return real;
+    case 'b': return real == GENET_F64 ? real : GENET_BF16;
+    case 'h': return real == GENET_F64 ? real : GENET_F16;
+    case 'q': return real == GENET_F64 ? real : GENET_Q8_0;
+    case '4': return real == GENET_F64 ? real : GENET_Q4_0;
+    case 'i': return GENET_I32;
+    default:  return GENET_U8;
+    }
 }
 
 /* A leaf whose memory is not the value's order, and the view that is. */
@@ -150,7 +204,7 @@ static tensor *lay_out(built *b, int k, const probe_in *p, bool state)
     char name[16];
     snprintf(name, sizeof name, "in%d", k);
     memcpy(dim, p->dim, sizeof p->dim);
-    layout l = state || p->rank == 0 ? DENSE : b->layout;
+    layout l = is_quantised(p) ? PERMUTED : state || p->rank == 0 ? DENSE : b->layout;
     for (int i = 0; i < p->rank; i++) {
         back[i] = p->rank - 1 - i;
         if (l == PERMUTED) dim[i] = p->dim[p->rank - 1 - i];
@@ -202,7 +256,7 @@ static void session_close(session *s)
 
 static bool write_leaf(session *s, tensor *leaf, void *bytes, int k, genet_err *err)
 {
-    size_t size = (size_t)genet__numel(&leaf->shape) * genet_dtype_size(leaf->dtype);
+    size_t size = genet_dtype_bytes(leaf->dtype, genet__numel(&leaf->shape));
     if (!genet__op_is(leaf, OP_state)) return genet_plan_write(s->plan, leaf, bytes, size, err);
     genet_device_write(s->d, s->state[k], bytes, size);
     return true;
@@ -215,9 +269,12 @@ static bool run_with(session *s, const trial *t, built *b, double *const in[], g
         tensor *leaf = b->leaf[k];
         if (!leaf) continue;
         int64_t n = genet__numel(&leaf->shape);
-        char *bytes = calloc((size_t)n + 1, genet_dtype_size(leaf->dtype));
-        for (int64_t i = 0; i < t->n_in_elements[k]; i++) put(bytes, leaf->dtype, leaf_index(b, k, i), in[k][i]);
+        char *bytes = malloc(genet_dtype_bytes(leaf->dtype, n) + 1);
+        double *laid = calloc((size_t)n + 1, sizeof *laid);
+        for (int64_t i = 0; i < t->n_in_elements[k]; i++) laid[leaf_index(b, k, i)] = in[k][i];
+        put_all(bytes, leaf->dtype, n, laid);
         bool ok = write_leaf(s, leaf, bytes, k, err);
+        free(laid);
         free(bytes);
         if (!ok) return false;
     }
@@ -423,7 +480,11 @@ static bool check_values(const trial *t, const devices *d)
 
 typedef struct gradient { tensor *loss, *d[MAX_IN], *wrt[MAX_IN]; int at[MAX_IN], n; } gradient;
 
-static tensor *weighted(built *b, tensor *y) { return genet_sum(genet_mul(y, noise_like(b, y)), genet_axes_all(y), false); }
+static tensor *weighted(built *b, tensor *y)
+{
+    if (!genet__is_float(y->dtype)) y = genet_cast(y, GENET_F32);
+    return genet_sum(genet_mul(y, noise_like(b, y)), genet_axes_all(y), false);
+}
 
 /* loss = sum(w y), and its gradients with respect to the float inputs. order 2:
  * of the sum of those gradients, each weighted. */
@@ -431,7 +492,7 @@ static gradient differentiate(const trial *t, built *b, int order)
 {
     gradient r = { .loss = weighted(b, b->y) };
     for (int k = 0; k < n_inputs(t); k++)
-        if (b->in[k] && t->probe->in[k].type == 'f') {
+        if (b->in[k] && is_real(&t->probe->in[k])) {
             r.at[r.n] = k;
             r.wrt[r.n++] = b->in[k];
         }
@@ -453,7 +514,7 @@ static bool differentiable(const trial *t)
 {
     const op *o = t->op;
     bool any = false;
-    for (int k = 0; k < n_inputs(t); k++) any |= t->probe->in[k].type == 'f';
+    for (int k = 0; k < n_inputs(t); k++) any |= is_real(&t->probe->in[k]);
     if (o->sig && strchr(o->sig, '>')[1] == 'M') return false;      /* a mask */
     return any && !t->probe->edge && !(o->flags & (OPF_ZERO_GRAD | OPF_NO_GRAD | OPF_LEAF));
 }

@@ -6,7 +6,7 @@
  * overlap otherwise; vec.h is straight-line code, so the compiler makes vectors
  * of it.  ew_run reads and writes dense operands in place and gathers others
  * block by block, walking their merged dimensions without division. */
-#include "device/cpu/vec.h"
+#include "device/cpu/widen.h"
 
 typedef uint8_t  mask;
 typedef uint16_t bf16, f16;
@@ -158,14 +158,6 @@ static inline uint16_t to_f16(float x)
     return (uint16_t)(sign | h);
 }
 
-static inline float from_f16(uint16_t h)
-{
-    uint32_t u = (uint32_t)(h & 0x7fff) << 13;
-    uint32_t f = vec_bits(vec_float(u) * 0x1p112f), nan = u > 0x7c00u << 13 ? 0x400000 : 0;
-    f = u >= 0x7c00u << 13 ? f | 0x7f800000 | nan : f;
-    return vec_float(f | (uint32_t)(h & 0x8000) << 16);
-}
-
 static inline double limit(double x, double lo, double hi)
 {
     x = x > lo ? x : lo;            /* NaN too */
@@ -174,8 +166,8 @@ static inline double limit(double x, double lo, double hi)
 
 #define LOAD_f32(x)     (x)
 #define LOAD_f64(x)     (x)
-#define LOAD_bf16(x)    vec_float((uint32_t)(x) << 16)
-#define LOAD_f16(x)     from_f16(x)
+#define LOAD_bf16(x)    widen_bf16(x)
+#define LOAD_f16(x)     widen_f16(x)
 #define LOAD_i32(x)     (x)
 #define LOAD_u8(x)      (x)
 #define NARROW(x)       _Generic((x), float: narrow_f32, default: narrow_f64)(x)

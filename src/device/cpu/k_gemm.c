@@ -1,11 +1,13 @@
-/* k_gemm.c - packing and the block kernel of matrix products (see gemm.h).
+/* k_gemm.c - the vector core of matrix products: packing and the block kernel.
  *
  * The tile kernel is one function body in vector extensions, instantiated for
  * every height 1 .. GEMM_MR and both widths, so that edges cost what they
  * compute.  It is the place where multiply and add may contract: it asks for
  * the fused form by name where there is one.  Each element of C is a sum over
  * rising k whatever its tile's shape, so no cut of C changes a bit. */
+#include "base/quant.h"
 #include "device/cpu/gemm.h"
+#include "device/cpu/widen.h"
 #if defined(__AVX512F__) || defined(__FMA__)
 #include <immintrin.h>
 #endif
@@ -194,41 +196,61 @@ INLINE void pack_panel(const int width, const real *from, const gemm_side *s, in
     }
 }
 
-INLINE gemm_side pack(const int width, const gemm_side *s, int64_t lines, int64_t kc, real *to)
+/* Panels of `real` as it lies. */
+INLINE void pack_real(const int width, const gemm_side *s, int64_t lines, int64_t kc, real *to)
 {
     if (s->line == 1)
         pack_runs(width, s, lines, kc, to);
     else
         for (int64_t i = 0; i < lines; i += width)
             pack_panel(width, s->at + i * s->line, s, (int)min_i64(lines - i, width), kc, to + i * kc);
-    return (gemm_side){ to, width * kc, 1, width };
 }
 
-gemm_side K(gemm_pack_a)(const gemm_side *a, int64_t lines, int64_t kc, real *to)
+/* One panel of n <= width lines of a stored type, adjacent (line 1) or not:
+ * then they are widened in stretches, and transposed from there. */
+INLINE void pack_widened(const int width, const gemm_source *s, int64_t first, int n, int64_t kc, real *to)
 {
-    return pack(GEMM_MR, a, lines, kc, to);
-}
-
-gemm_side K(gemm_pack_b)(const gemm_side *b, int64_t lines, int64_t kc, real *to)
-{
-    return pack(GEMM_NR, b, lines, kc, to);
-}
-
-/* --- dot products ---------------------------------------------------------------- */
-
-/* One vector of partial sums a line, added up in the order of its lanes. */
-void K(gemm_dots)(const real *x, const real *y, int64_t line, int lines, int64_t kc, real out[4])
-{
-    const real *at[4];
-    for (int i = 0; i < 4; i++) at[i] = y + (i < lines ? i : 0) * line;
-    vec sum[4] = { 0 };
-    int64_t k = 0;
-    for (; k + VEC_LANES <= kc; k += VEC_LANES)
-        for (int i = 0; i < 4; i++) sum[i] = fma_lanes(load(x + k), load(at[i] + k), sum[i]);
-    for (int i = 0; i < 4; i++) {
-        real s = 0;
-        for (int j = 0; j < VEC_LANES; j++) s += sum[i][j];
-        for (int64_t j = k; j < kc; j++) s += x[j] * at[i][j];
-        out[i] = s;
+    enum { STRETCH = 2 * QUANT_BLOCK };
+    if (s->line == 1) {
+        for (int64_t k = 0; k < kc; k++, to += width) {
+            K(widen)(s->at, s->dtype, first + k * s->depth, 1, n, to);
+            for (int i = n; i < width; i++) to[i] = 0;
+        }
+        return;
+    }
+    real wide[GEMM_NR * STRETCH];
+    for (int64_t k = 0; k < kc; k += STRETCH) {
+        int64_t deep = min_i64(STRETCH, kc - k);
+        for (int i = 0; i < n; i++)
+            K(widen)(s->at, s->dtype, (first + i) * s->line + k * s->depth, s->depth, deep, wide + i * STRETCH);
+        gemm_side side = { wide, 0, STRETCH, 1 };
+        pack_panel(width, wide, &side, n, deep, to + k * width);
     }
 }
+
+INLINE void pack(const int width, const gemm_source *s, int64_t lines, int64_t kc, real *to)
+{
+    gemm_side side = { (const real *)s->at, 0, s->line, s->depth };
+    if (s->dtype == REAL_DTYPE)
+        pack_real(width, &side, lines, kc, to);
+    else
+        for (int64_t i = 0; i < lines; i += width)
+            pack_widened(width, s, i, (int)min_i64(lines - i, width), kc, to + i * kc);
+}
+
+/* --- the core ------------------------------------------------------------------- */
+
+static void pack_a(const gemm_source *a, int64_t lines, int64_t kc, void *to) { pack(GEMM_MR, a, lines, kc, to); }
+static void pack_b(const gemm_source *b, int64_t lines, int64_t kc, void *to) { pack(GEMM_NR, b, lines, kc, to); }
+
+static void block(const void *a, const void *b, int64_t rows, int64_t cols, int64_t kc,
+                  real *c, int64_t ldc, bool add, bool rows_outer)
+{
+    gemm_side sa = { a, GEMM_MR * kc, 1, GEMM_MR }, sb = { b, GEMM_NR * kc, 1, GEMM_NR };
+    K(gemm_block)(&sa, &sb, rows, cols, kc, c, ldc, add, rows_outer);
+}
+
+const gemm_core K(gemm_vector) = {
+    .mr = GEMM_MR, .nr = GEMM_NR, .unit = 1, .kc = GEMM_KC, .a_bytes = sizeof(real), .b_bytes = sizeof(real),
+    .pack_a = pack_a, .pack_b = pack_b, .block = block
+};

@@ -1,45 +1,52 @@
 /* k_matmul.c - products of matrices: how one is cut into phases and tasks.
  *
- * Three paths, chosen by shape and strides alone:
- *   VECTOR  one row times a matrix (decoding): bound by memory, no packing;
- *           a task is a range of columns.
+ * Three paths, chosen by shape, strides and types alone:
+ *   VECTOR  few rows times a matrix (decoding), which k_matvec.c computes; a
+ *           task is a range of columns.
  *   WHOLE   small products: a task is one or several of a batch, packed (or
  *           read in place) by itself.
  *   SHARED  the outer loops of BLIS.  One operand is packed once for all, a
  *           chunk of it (lines x depth) in one phase; in the next, tasks own
  *           ranges of the other operand's lines, pack those for themselves,
  *           and add the chunk's part to their stripe of C.
- * The depth is cut into blocks of at most GEMM_KC, added in rising order. The
- * epilogue runs on parts of C as they are finished, while they are in cache. */
+ * Packing and multiplying blocks is a core's business (gemm_core.h): tile
+ * registers where there are any and the product is large, else the vector core,
+ * which alone reads operands in place.  The depth is cut into blocks of at most
+ * the core's, added in rising order.  The epilogue runs on parts of C as they
+ * are finished, while they are in cache. */
+#include "base/quant.h"
 #include "device/cpu/gemm.h"
+#include "device/cpu/matvec.h"
+#include "device/cpu/widen.h"
 
 enum {
-    PAGE = 4096 / (int)sizeof(real),            /* lines this far apart fight for the same cache sets */
-    LOCAL_REALS = (LOCAL_BYTES - EW_LOCAL_BYTES) / (int)sizeof(real),
-    OWN_REALS = (1 << 20) / (int)sizeof(real),  /* a task's own packed block: half of L2 */
-    CHUNK_REALS = (8 << 20) / (int)sizeof(real),
+    PAGE = 4096 / (int)sizeof(real),    /* lines this far apart fight for the same cache sets */
+    ROOM_BYTES = LOCAL_BYTES - EW_LOCAL_BYTES,
+    OWN_BYTES = 1 << 20,    /* a task's own packed block: half of L2 */
+    CHUNK_BYTES = 8 << 20,
     CHUNK_LINES = 1024,     /* a chunk is made deeper only when it is this wide */
     PACK_PANELS = 8,        /* panels packed by one task */
     STRIPE_PANELS = 16,     /* panels between two calls of the epilogue */
     MANY = 8,               /* batch entries that make good tasks by themselves */
     TASK_WORK = 1 << 19,    /* multiply-adds worth a task of their own */
-    WHOLE_WORK = 1 << 20    /* a product up to this is one task */
+    WHOLE_WORK = 1 << 20    /* a product up to this is one task, and the vector core's */
 };
 
 static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
-static int64_t clamp(int64_t n, int64_t low, int64_t high) { return max_i64(low, min_i64(n, high)); }
 /* n in pieces of at most `most`, all about as long: the length of one. */
 static int64_t even(int64_t n, int64_t most) { return ceil_div(n, max_i64(1, ceil_div(n, most))); }
 
 /* --- the product, freed of ranks ------------------------------------------------ */
 
 typedef struct product {
-    int64_t   M, N, K;
-    gemm_side a, b;             /* of one batch entry, as they lie in memory */
-    real     *c;
-    int64_t   batch;
-    int       n_axis;           /* leading dimensions, and the operands' strides there */
-    int64_t   axis[MAX_DIM], a_step[MAX_DIM], b_step[MAX_DIM];
+    int64_t     M, N, K;
+    gemm_source a, b;           /* of one batch entry, as they lie in memory */
+    real       *c;
+    const gemm_core *core;
+    bool        vector;         /* core is the vector core */
+    int64_t     batch;
+    int         n_axis;         /* leading dimensions, and the operands' strides there */
+    int64_t     axis[MAX_DIM], a_step[MAX_DIM], b_step[MAX_DIM];
 } product;
 
 /* Stride of the dimension `from_end` (1: the last); 0 where it is broadcast. */
@@ -72,12 +79,20 @@ static void column_as_row(product *p)
     memcpy(p->b_step, t.a_step, sizeof t.a_step);
 }
 
+static void choose_core(product *p)
+{
+    double work = (double)p->M * (double)p->N * (double)p->K;
+    const gemm_core *tiles = work > WHOLE_WORK ? K(gemm_amx)(p->a.dtype, p->b.dtype) : NULL;
+    p->vector = !tiles;
+    p->core = tiles ? tiles : &K(gemm_vector);
+}
+
 static product product_of(const launch *l)
 {
     const operand *c = launch_out(l, 0), *a = launch_in(l, 0), *b = launch_in(l, 1);
     product p = { .M = c->dim[c->rank - 2], .N = c->dim[c->rank - 1], .K = a->dim[a->rank - 1],
-                  .a = { (const real *)a->data, 0, a->stride[a->rank - 2], a->stride[a->rank - 1] },
-                  .b = { (const real *)b->data, 0, b->stride[b->rank - 1], b->stride[b->rank - 2] },
+                  .a = { a->data, a->dtype, a->stride[a->rank - 2], a->stride[a->rank - 1] },
+                  .b = { b->data, b->dtype, b->stride[b->rank - 1], b->stride[b->rank - 2] },
                   .c = (real *)c->data, .batch = 1, .n_axis = c->rank - 2 };
     for (int i = 0; i < p.n_axis; i++) {
         p.axis[i] = c->dim[i];
@@ -86,30 +101,80 @@ static product product_of(const launch *l)
     }
     fold_batch(&p);
     for (int i = 0; i < p.n_axis; i++) p.batch *= p.axis[i];
-    if (p.N == 1 && p.M != 1) column_as_row(&p);
-    p.a.panel = GEMM_MR * p.a.line;
-    p.b.panel = GEMM_NR * p.b.line;
+    if (p.N == 1 && p.M != 1 && p.b.dtype == REAL_DTYPE) column_as_row(&p);
+    choose_core(&p);
     return p;
+}
+
+/* s moved by a number of elements. */
+static gemm_source moved(const gemm_source *s, int64_t elements)
+{
+    gemm_source to = *s;
+    to.at += genet_dtype_bytes(s->dtype, elements);
+    return to;
 }
 
 /* p moved to batch entry `index`. */
 static product entry_of(const product *p, int64_t index)
 {
     product e = *p;
+    int64_t a = 0, b = 0;
     e.c += index * p->M * p->N;
     for (int i = p->n_axis - 1; i >= 0; i--) {
         int64_t k = index % p->axis[i];
-        e.a.at += k * p->a_step[i];
-        e.b.at += k * p->b_step[i];
+        a += k * p->a_step[i];
+        b += k * p->b_step[i];
         index /= p->axis[i];
     }
+    e.a = moved(&p->a, a);
+    e.b = moved(&p->b, b);
     return e;
 }
 
 /* s from (line, k) on. */
-static gemm_side from(const gemm_side *s, int64_t line, int64_t k)
+static gemm_source from(const gemm_source *s, int64_t line, int64_t k)
 {
-    return (gemm_side){ s->at + line * s->line + k * s->depth, s->panel, s->line, s->depth };
+    return moved(s, line * s->line + k * s->depth);
+}
+
+/* --- sides of blocks: packed, or in place ------------------------------------------- */
+
+typedef struct side { const char *at; bool in_place; gemm_source source; } side;
+
+static side in_place(gemm_source s) { return (side){ s.at, true, s }; }
+
+/* Bytes of a packed panel of A or B, of depth kc. */
+static int64_t panel_a(const gemm_core *g, int64_t kc) { return g->mr * round_up(kc, g->unit) * g->a_bytes; }
+static int64_t panel_b(const gemm_core *g, int64_t kc) { return g->nr * round_up(kc, g->unit) * g->b_bytes; }
+
+static side packed_a(const gemm_core *g, gemm_source s, int64_t lines, int64_t kc, char *to)
+{
+    g->pack_a(&s, lines, kc, to);
+    return (side){ .at = to };
+}
+static side packed_b(const gemm_core *g, gemm_source s, int64_t lines, int64_t kc, char *to)
+{
+    g->pack_b(&s, lines, kc, to);
+    return (side){ .at = to };
+}
+
+/* A side as the vector core sees it; panels have `tile` lines. */
+static gemm_side seen(const side *s, int64_t tile, int64_t kc)
+{
+    const real *at = (const real *)s->at;
+    if (!s->in_place) return (gemm_side){ at, tile * kc, 1, tile };
+    return (gemm_side){ at, tile * s->source.line, s->source.line, s->source.depth };
+}
+
+static void multiply(const product *p, const side *a, const side *b, int64_t rows, int64_t cols, int64_t kc,
+                     real *c, bool add, bool rows_outer)
+{
+    if (!p->vector) {
+        p->core->block(a->at, b->at, rows, cols, kc, c, p->N, add, rows_outer);
+        return;
+    }
+    gemm_side sa = seen(a, GEMM_MR, kc), sb = seen(b, GEMM_NR, kc);
+    K(gemm_block)(&sa, &sb, rows, cols, kc, c, p->N, add, rows_outer);
 }
 
 /* --- the cut -------------------------------------------------------------------- */
@@ -119,65 +184,80 @@ typedef struct cut {
     int64_t kc, n_block;            /* depth of a block; number of blocks, at least 1 */
     /* VECTOR, WHOLE: units of work (columns of an entry, or entries), some a task. */
     int64_t columns, units, group;
-    bool    dots;                   /* VECTOR: B lies with its depth adjacent */
     bool    a_in_place, b_in_place;
     /* SHARED */
     bool    share_a;                /* A is packed for all, B's columns are owned; or the reverse */
     int64_t wide, deep;             /* a chunk: lines and blocks of depth */
     int64_t n_wide, n_deep;
+    int64_t block_bytes;            /* of a chunk, packed */
     int64_t own_tasks;
 } cut;
 
-static void cut_vector(cut *t, const product *p)
+static matvec matvec_of(const product *p)
 {
+    return (matvec){ p->M, p->N, p->K, (const real *)p->a.at, p->a.line, p->a.depth, p->b, p->c, p->N };
+}
+
+static bool cut_vector(cut *t, const product *p)
+{
+    matvec v = matvec_of(p);
+    if (p->M > MATVEC_ROWS || p->a.dtype != REAL_DTYPE || !K(matvec_takes)(&v)) return false;
     t->path = VECTOR;
-    t->dots = p->b.depth == 1 && (p->N == 1 || p->b.line != 1);
-    /* Long runs of memory, yet several tasks. */
-    t->columns = t->dots ? clamp(65536 / max_i64(p->K, 1), 8, 1024) : clamp(p->N / 16, 128, 1024);
+    t->columns = K(matvec_columns)(&v);
     t->units = p->batch * ceil_div(p->N, t->columns);
     t->group = max_i64(1, 65536 / max_i64(1, min_i64(t->columns, p->N) * p->K));
+    return true;
 }
+
+/* Does the vector core read real operands with these strides in place? */
+static bool real_in_place(const product *p, const gemm_source *s) { return p->vector && s->dtype == REAL_DTYPE; }
 
 static void cut_whole(cut *t, const product *p)
 {
     t->path = WHOLE;
     t->units = p->batch;
     t->group = max_i64(1, TASK_WORK / max_i64(1, p->M * p->N * p->K));
-    t->a_in_place = (p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE);
-    t->b_in_place = p->b.line == 1 && p->b.depth % PAGE && p->N % VEC_LANES == 0;
+    t->a_in_place = real_in_place(p, &p->a) &&
+                    ((p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE));
+    t->b_in_place = real_in_place(p, &p->b) && p->b.line == 1 && p->b.depth % PAGE && p->N % VEC_LANES == 0;
 }
 
 static void cut_shared(cut *t, const product *p, bool epilogue)
 {
+    const gemm_core *g = p->core;
     t->path = SHARED;
-    t->a_in_place = p->a.depth == 1 && p->a.line % PAGE;
+    t->a_in_place = real_in_place(p, &p->a) && p->a.depth == 1 && p->a.line % PAGE;
     t->share_a = p->M < (t->a_in_place ? p->N / 2 : p->N);
-    int64_t lines = t->share_a ? p->M : p->N, tile = t->share_a ? GEMM_MR : GEMM_NR;
-    int64_t own   = t->share_a ? p->N : p->M, own_tile = t->share_a ? GEMM_NR : GEMM_MR;
-    t->deep = even(t->n_block, max_i64(1, CHUNK_REALS / (t->kc * round_up(min_i64(lines, CHUNK_LINES), tile))));
-    t->wide = round_up(even(lines, CHUNK_REALS / (t->deep * t->kc) / tile * tile), tile);
+    int64_t lines = t->share_a ? p->M : p->N, tile = t->share_a ? g->mr : g->nr;
+    int64_t own   = t->share_a ? p->N : p->M, own_tile = t->share_a ? g->nr : g->mr;
+    int64_t own_panel = max_i64(1, t->share_a ? panel_b(g, t->kc) : panel_a(g, t->kc));
+    int64_t panel = max_i64(1, t->share_a ? panel_a(g, t->kc) : panel_b(g, t->kc)), chunk_panels = CHUNK_BYTES / panel;
+    t->deep = even(t->n_block, max_i64(1, chunk_panels / ceil_div(min_i64(lines, CHUNK_LINES), tile)));
+    t->wide = round_up(even(lines, max_i64(1, chunk_panels / t->deep) * tile), tile);
     t->n_deep = ceil_div(t->n_block, t->deep);
     t->n_wide = ceil_div(lines, t->wide);
+    t->block_bytes = round_up(t->wide / tile * panel, 64);
     /* Panels a task owns: about sixteen tasks; enough work and, where a chunk
      * is larger than L2 or the epilogue wants rows, enough panels; what fits. */
     int64_t panels = ceil_div(own, own_tile), panel_work = own_tile * t->wide * p->K;
     int64_t least = ceil_div(TASK_WORK / 2, panel_work);
-    if ((epilogue && t->share_a) || t->wide * t->kc > OWN_REALS) least = max_i64(least, 4);
-    int64_t most = max_i64(1, OWN_REALS / (t->kc * own_tile));
+    if ((epilogue && t->share_a) || t->block_bytes > OWN_BYTES) least = max_i64(least, 4);
+    int64_t most = max_i64(1, OWN_BYTES / own_panel);
     t->own_tasks = ceil_div(panels, min_i64(max_i64(ceil_div(panels, 16), least), most));
 }
 
 static cut cut_of(const product *p, bool epilogue)
 {
     cut t = { .path = NOTHING };
-    if (p->batch * p->M * p->N == 0) return t;
-    t.kc = round_up(even(p->K, GEMM_KC), 4);
+    const gemm_core *g = p->core;
+    if (p->batch * p->M * p->N == 0 || cut_vector(&t, p)) return t;
+    /* whole vectors of it are packed, and whole blocks of quantised weights */
+    bool quantised = genet_dtype_size(p->a.dtype) == 0 || genet_dtype_size(p->b.dtype) == 0;
+    t.kc = round_up(round_up(even(p->K, g->kc), quantised ? QUANT_BLOCK : 4), g->unit);
     t.n_block = t.kc ? ceil_div(p->K, t.kc) : 1;
     double work = (double)p->M * (double)p->N * (double)p->K;
-    bool fits = (round_up(p->M, GEMM_MR) + round_up(p->N, GEMM_NR)) * t.kc <= LOCAL_REALS;
-    if (p->M == 1 && p->K <= LOCAL_REALS && (p->b.line == 1 || p->b.depth == 1))
-        cut_vector(&t, p);
-    else if (fits && (work <= WHOLE_WORK || p->batch >= MANY))
+    int64_t room = round_up(ceil_div(p->M, g->mr) * panel_a(g, t.kc), 64) + ceil_div(p->N, g->nr) * panel_b(g, t.kc);
+    if (room <= ROOM_BYTES && (work <= WHOLE_WORK || p->batch >= MANY))
         cut_whole(&t, p);
     else
         cut_shared(&t, p, epilogue);
@@ -201,45 +281,14 @@ static void finish(const launch *l, const product *p, int64_t index, int64_t row
 
 /* --- VECTOR ------------------------------------------------------------------------------ */
 
-/* y = x B, B (K, n) with its rows in memory: four rows of B a pass over y. */
-static void row_by_rows(const real *restrict x, const real *restrict b, int64_t stride, int64_t depth, int64_t n,
-                        real *restrict y)
-{
-    int64_t k = 0;
-    for (int64_t j = 0; j < n; j++) y[j] = 0;
-    for (; k + 4 <= depth; k += 4) {
-        const real *r0 = b + k * stride, *r1 = r0 + stride, *r2 = r1 + stride, *r3 = r2 + stride;
-        real x0 = x[k], x1 = x[k + 1], x2 = x[k + 2], x3 = x[k + 3];
-        for (int64_t j = 0; j < n; j++) y[j] += (x0 * r0[j] + x1 * r1[j]) + (x2 * r2[j] + x3 * r3[j]);
-    }
-    for (; k < depth; k++)
-        for (int64_t j = 0; j < n; j++) y[j] += x[k] * b[k * stride + j];
-}
-
-static void row_by_dots(const real *x, const real *b, int64_t line, int64_t depth, int64_t n, real *y)
-{
-    for (int64_t j = 0; j < n; j += 4) {
-        real sum[4];
-        int lines = (int)min_i64(4, n - j);
-        K(gemm_dots)(x, b + j * line, line, lines, depth, sum);
-        memcpy(y + j, sum, (size_t)lines * sizeof(real));
-    }
-}
-
 static void run_vector(const launch *l, const product *p, const cut *t, int64_t unit, char *local)
 {
     int64_t n_range = ceil_div(p->N, t->columns), index = unit / n_range, col = unit % n_range * t->columns;
     int64_t cols = min_i64(t->columns, p->N - col);
     product e = entry_of(p, index);
-    const real *x = e.a.at;
-    if (e.a.depth != 1 && e.K > 1) {
-        real *dense = (real *)(local + EW_LOCAL_BYTES);
-        for (int64_t k = 0; k < e.K; k++) dense[k] = x[k * e.a.depth];
-        x = dense;
-    }
-    (t->dots ? row_by_dots : row_by_rows)(x, e.b.at + col * e.b.line, t->dots ? e.b.line : e.b.depth,
-                                          e.K, cols, e.c + col);
-    finish(l, p, index, 0, col, 1, cols, local);
+    matvec v = matvec_of(&e);
+    K(matvec_run)(&v, col, cols, local + EW_LOCAL_BYTES);
+    finish(l, p, index, 0, col, p->M, cols, local);
 }
 
 /* --- WHOLE ---------------------------------------------------------------------------- */
@@ -247,13 +296,15 @@ static void run_vector(const launch *l, const product *p, const cut *t, int64_t 
 static void run_whole(const launch *l, const product *p, const cut *t, int64_t index, char *local)
 {
     product e = entry_of(p, index);
-    real *pack = (real *)(local + EW_LOCAL_BYTES);
+    const gemm_core *g = e.core;
+    char *room_a = local + EW_LOCAL_BYTES;
+    char *room_b = room_a + round_up(ceil_div(e.M, g->mr) * panel_a(g, t->kc), 64);
     for (int64_t block = 0; block < t->n_block; block++) {
         int64_t k = block * t->kc, kc = min_i64(t->kc, e.K - k);
-        gemm_side a = from(&e.a, 0, k), b = from(&e.b, 0, k);
-        if (!t->a_in_place) a = K(gemm_pack_a)(&a, e.M, kc, pack);
-        if (!t->b_in_place) b = K(gemm_pack_b)(&b, e.N, kc, pack + round_up(e.M, GEMM_MR) * kc);
-        K(gemm_block)(&a, &b, e.M, e.N, kc, e.c, e.N, block > 0, false);
+        gemm_source a = from(&e.a, 0, k), b = from(&e.b, 0, k);
+        side sa = t->a_in_place ? in_place(a) : packed_a(g, a, e.M, kc, room_a);
+        side sb = t->b_in_place ? in_place(b) : packed_b(g, b, e.N, kc, room_b);
+        multiply(&e, &sa, &sb, e.M, e.N, kc, e.c, block > 0, false);
     }
     finish(l, p, index, 0, 0, e.M, e.N, local);
 }
@@ -262,18 +313,18 @@ static void run_whole(const launch *l, const product *p, const cut *t, int64_t i
 
 /* What two phases, packing and computing, are about. */
 typedef struct chunk {
-    product   e;
-    gemm_side from;                 /* the shared operand, from the chunk's first line and depth 0 */
-    int64_t   index, line, lines;   /* batch entry; lines of the shared operand */
-    int64_t   block, blocks;        /* of the depth */
-    int64_t   tile;                 /* lines in a panel */
+    product     e;
+    gemm_source from;               /* the shared operand, from the chunk's first line and depth 0 */
+    int64_t     index, line, lines; /* batch entry; lines of the shared operand */
+    int64_t     block, blocks;      /* of the depth */
+    int64_t     tile;               /* lines in a panel */
 } chunk;
 
 static chunk chunk_of(const product *p, const cut *t, int phase)
 {
     int64_t i = phase / 2;
     chunk c = { .block = i % t->n_deep * t->deep, .line = i / t->n_deep % t->n_wide * t->wide,
-                .index = i / t->n_deep / t->n_wide, .tile = t->share_a ? GEMM_MR : GEMM_NR };
+                .index = i / t->n_deep / t->n_wide, .tile = t->share_a ? p->core->mr : p->core->nr };
     c.e = entry_of(p, c.index);
     c.blocks = min_i64(t->deep, t->n_block - c.block);
     c.lines = min_i64(t->wide, (t->share_a ? p->M : p->N) - c.line);
@@ -281,48 +332,53 @@ static chunk chunk_of(const product *p, const cut *t, int phase)
     return c;
 }
 
-/* Block number `block` of a chunk, packed. */
-static real *packed_block(const launch *l, const cut *t, int64_t block)
+/* Depth of block number `block` of a chunk, and bytes of a panel of it. */
+static int64_t depth_of(const cut *t, const chunk *c, int64_t block)
 {
-    return (real *)l->shared + block * t->kc * t->wide;
+    return min_i64(t->kc, c->e.K - (c->block + block) * t->kc);
+}
+static int64_t panel_of(const cut *t, const product *p, int64_t kc)
+{
+    return t->share_a ? panel_a(p->core, kc) : panel_b(p->core, kc);
 }
 
 static int64_t pack_tasks(const chunk *c) { return ceil_div(c->lines, PACK_PANELS * c->tile); }
 
 static void run_pack(const launch *l, const cut *t, const chunk *c, int64_t task)
 {
-    int64_t block = task / pack_tasks(c), line = task % pack_tasks(c) * PACK_PANELS * c->tile;
-    int64_t k = (c->block + block) * t->kc, kc = min_i64(t->kc, c->e.K - k);
-    gemm_side s = from(&c->from, line, k);
-    int64_t lines = min_i64(PACK_PANELS * c->tile, c->lines - line);
-    (t->share_a ? K(gemm_pack_a) : K(gemm_pack_b))(&s, lines, kc, packed_block(l, t, block) + line * kc);
+    int64_t block = task / pack_tasks(c), panel = task % pack_tasks(c) * PACK_PANELS, line = panel * c->tile;
+    int64_t kc = depth_of(t, c, block), lines = min_i64(PACK_PANELS * c->tile, c->lines - line);
+    gemm_source s = from(&c->from, line, (c->block + block) * t->kc);
+    char *to = l->shared + block * t->block_bytes + panel * panel_of(t, &c->e, kc);
+    (t->share_a ? c->e.core->pack_a : c->e.core->pack_b)(&s, lines, kc, to);
 }
 
 /* One depth block times the lines [line, line + n) that the task owns. */
 static void run_block(const launch *l, const cut *t, const chunk *c, int64_t block, int64_t line, int64_t n,
                       char *local)
 {
-    int64_t k = (c->block + block) * t->kc, kc = min_i64(t->kc, c->e.K - k), ldc = c->e.N;
+    const product *e = &c->e;
+    int64_t k = (c->block + block) * t->kc, kc = depth_of(t, c, block);
     bool last = c->block + block == t->n_block - 1;
-    gemm_side own = from(t->share_a ? &c->e.b : &c->e.a, line, k);
-    if (t->share_a || !t->a_in_place)
-        own = (t->share_a ? K(gemm_pack_b) : K(gemm_pack_a))(&own, n, kc, (real *)(local + EW_LOCAL_BYTES));
-    gemm_side shared = { packed_block(l, t, block), c->tile * kc, 1, c->tile };
+    gemm_source source = from(t->share_a ? &e->b : &e->a, line, k);
+    char *room = local + EW_LOCAL_BYTES;
+    side own = t->share_a      ? packed_b(e->core, source, n, kc, room)
+             : t->a_in_place   ? in_place(source) : packed_a(e->core, source, n, kc, room);
+    side shared = { .at = l->shared + block * t->block_bytes };
     for (int64_t i = 0; i < c->lines; i += STRIPE_PANELS * c->tile) {
         int64_t m = min_i64(STRIPE_PANELS * c->tile, c->lines - i);
         int64_t row = t->share_a ? c->line + i : line, col = t->share_a ? line : c->line + i;
         int64_t rows = t->share_a ? m : n, cols = t->share_a ? n : m;
-        real *at = c->e.c + row * ldc + col;
-        K(gemm_block)(t->share_a ? &shared : &own, t->share_a ? &own : &shared, rows, cols, kc, at, ldc,
-                      k > 0, t->share_a);
-        if (last) finish(l, &c->e, c->index, row, col, rows, cols, local);
-        shared.at += STRIPE_PANELS * shared.panel;
+        multiply(e, t->share_a ? &shared : &own, t->share_a ? &own : &shared, rows, cols, kc,
+                 e->c + row * e->N + col, k > 0, t->share_a);
+        if (last) finish(l, e, c->index, row, col, rows, cols, local);
+        shared.at += STRIPE_PANELS * panel_of(t, e, kc);
     }
 }
 
 static void run_own(const launch *l, const cut *t, const chunk *c, int64_t task, char *local)
 {
-    int64_t lines = t->share_a ? c->e.N : c->e.M, tile = t->share_a ? GEMM_NR : GEMM_MR;
+    int64_t lines = t->share_a ? c->e.N : c->e.M, tile = t->share_a ? c->e.core->nr : c->e.core->mr;
     int64_t panels = ceil_div(lines, tile);
     int64_t first = task * panels / t->own_tasks * tile;
     int64_t end = min_i64(lines, (task + 1) * panels / t->own_tasks * tile);
@@ -368,7 +424,7 @@ static size_t shared_bytes(const launch *l)
 {
     product p = product_of(l);
     cut t = cut_of(&p, l->program);
-    return t.path == SHARED ? (size_t)(t.wide * t.deep * t.kc) * sizeof(real) : 0;
+    return t.path == SHARED ? (size_t)(t.deep * t.block_bytes) : 0;
 }
 
 const kernel K(k_matmul) = { phases, tasks, run, shared_bytes };
