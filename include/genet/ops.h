@@ -36,7 +36,7 @@ GENET_API T genet_full(genet_graph *g, genet_dtype type, double value, int rank,
 GENET_API T genet_scalar_like(T x, double value);
 /* 0, 1, ..., n-1 as i32 or float: start + step * i. */
 GENET_API T genet_iota(genet_graph *g, genet_dtype type, int64_t n, double start, double step);
-/* Round to another type (to nearest even; float to integer truncates). */
+/* Round to another type (to nearest even; float to integer truncates).  q8_0 and q4_0 are only cast from. */
 GENET_API T genet_cast(T x, genet_dtype type);
 /* The same values in dense row-major memory. */
 GENET_API T genet_copy(T x);

@@ -241,6 +241,29 @@ static bool shapes_fit(tensor *y)
     return true;
 }
 
+/* Of tensors in quantised blocks: an op that does not name them takes none and makes none. */
+static bool blocks_taken(tensor *y)
+{
+    for (int k = 0; k < y->n_in; k++)
+        if (y->in[k] && genet__is_blocks(y->in[k]->dtype) && !(y->op->flags & OPF_BLOCKS))
+            return genet__fail(y, "takes no %s %s: cast it to f32 first", genet_dtype_name(y->in[k]->dtype),
+                               SHAPE_TEXT(y->in[k]));
+    return true;
+}
+
+/* A window must show whole blocks: all that is not one element after the other is whole blocks apart. */
+static bool blocks_whole(tensor *y)
+{
+    bool whole = y->start % QUANT_BLOCK == 0 && genet__numel(&y->shape) % QUANT_BLOCK == 0;
+    if (!genet__is_blocks(y->dtype)) return true;
+    if (!(y->op->flags & OPF_BLOCKS))
+        return genet__fail(y, "makes no %s: weights are quantised when they are written", genet_dtype_name(y->dtype));
+    for (int i = 0; i < y->shape.rank; i++)
+        whole &= y->shape.dim[i] < 2 || (y->stride[i] == 1 ? y->shape.dim[i] : y->stride[i]) % QUANT_BLOCK == 0;
+    return whole || genet__fail(y, "%s %s: its rows are no whole blocks of %d", genet_dtype_name(y->dtype), SHAPE_TEXT(y),
+                                QUANT_BLOCK);
+}
+
 tensor *genet__apply(graph *g, op_id id, tensor *const in[], int n_in, const attr *a)
 {
     const op *o = genet__op_table[id];
@@ -268,12 +291,12 @@ tensor *genet__apply(graph *g, op_id id, tensor *const in[], int n_in, const att
     }
     for (int i = 0; i < n_in; i++)
         if (in[i] && in[i]->graph != g) return genet__fail(y, "inputs belong to different graphs"), &g->poison;
-    if ((o->n_in >= 0 && o->n_in != n_in) || !o->infer(y) || !shapes_fit(y) || !states_are_states(y)) {
+    if ((o->n_in >= 0 && o->n_in != n_in) || !blocks_taken(y) || !o->infer(y) || !shapes_fit(y) || !states_are_states(y)) {
         genet__fail(y, "impossible inputs");
         return &g->poison;
     }
     settle(y);
-    return y;
+    return blocks_whole(y) ? y : &g->poison;
 }
 
 bool genet__infer_same(tensor *y)

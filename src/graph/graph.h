@@ -69,7 +69,8 @@ enum op_flag {
     OPF_EFFECT      = 1 << 3,   /* writes state: a root, never cloned */
     OPF_STRIDED     = 1 << 4,   /* its kernel takes inputs of any strides */
     OPF_ZERO_GRAD   = 1 << 5,   /* piecewise constant: no gradient, no error */
-    OPF_NO_GRAD     = 1 << 6    /* a gradient through it is an error */
+    OPF_NO_GRAD     = 1 << 6,   /* a gradient through it is an error */
+    OPF_BLOCKS      = 1 << 7    /* takes, shows or picks rows of quantised blocks */
 };
 
 /* --- probes: what the generic tests try an op on -------------------------- */
@@ -77,7 +78,8 @@ enum op_flag {
 /* type: 'f' float (f32 or f64, as tested), 'i' i32, 'u' u8, 0: absent.  Values
  * are uniform in [lo, hi] (integers in lo..hi inclusive).  Stored types hold
  * values that they have exactly, and are f64 where f64 is tested: 'b' bf16,
- * 'h' f16, and, as the transpose of a matrix, 'q' q8_0, '4' q4_0. */
+ * 'h' f16, and, as the transpose of a matrix, 'q' q8_0, '4' q4_0.  'Q' and 'K' are
+ * q8_0 and q4_0 with blocks along the last dimension, whatever is tested. */
 typedef struct probe_in { char type; double lo, hi; int rank; int64_t dim[5]; } probe_in;
 #define PROBE_RANK(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 #define PF(lo, hi, ...) { 'f', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
@@ -88,6 +90,8 @@ typedef struct probe_in { char type; double lo, hi; int rank; int64_t dim[5]; } 
 #define PH(lo, hi, ...) { 'h', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
 #define PQ8(rows, cols) { 'q', -1, 1, 2, { rows, cols } }
 #define PQ4(rows, cols) { '4', -1, 1, 2, { rows, cols } }
+#define PQ8_ROWS(lo, hi, ...) { 'Q', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
+#define PQ4_ROWS(lo, hi, ...) { 'K', lo, hi, PROBE_RANK(__VA_ARGS__), {__VA_ARGS__} }
 #define PU0             { 'u', 0, 1, 0, {0} }
 #define PNONE           { 0, 0, 0, 0, {0} }
 
@@ -211,6 +215,7 @@ static inline bool genet__op_is(const tensor *t, op_id id) { return t->op->id ==
 int64_t genet__numel(const shape *s);
 bool    genet__same_shape(const shape *a, const shape *b);
 bool    genet__is_float(dtype t);               /* f32 or f64: what is computed with */
+static inline bool genet__is_blocks(dtype t) { return t == GENET_Q8_0 || t == GENET_Q4_0; }
 bool    genet__is_dense(const tensor *t);       /* row-major without gaps */
 void    genet__dense_strides(const shape *s, int64_t stride[MAX_DIM]);
 /* NumPy's broadcasting; false when they do not fit. */

@@ -1,7 +1,7 @@
 /* op_basic.c - leaves, constants, casts, copies and assignment.
  *
  * attr: i[0..8) extents, i[8] rank, i[9] dtype for what is made from nothing;
- * i[0] the target type of cast. */
+ * i[0] the target type of cast and dequantize. */
 #include "graph/graph.h"
 #include <string.h>
 
@@ -37,8 +37,8 @@ static void ref_nothing(const tensor *y, double *const in[], double *const out[]
 #define ref_state ref_nothing
 static const probe probes_input[] = {{ .edge = true }};
 static const probe probes_state[] = {{ .edge = true }};
-ROW(input, ZERO, REF, OPF_LEAF, .n_in = 0, .infer = infer_from_attr)
-ROW(state, ZERO, REF, OPF_LEAF, .n_in = 0, .infer = infer_from_attr)
+ROW(input, ZERO, REF, OPF_LEAF | OPF_BLOCKS, .n_in = 0, .infer = infer_from_attr)
+ROW(state, ZERO, REF, OPF_LEAF | OPF_BLOCKS, .n_in = 0, .infer = infer_from_attr)
 
 static tensor *leaf(graph *g, op_id id, const char *name, dtype type, int rank, const int64_t *dim)
 {
@@ -141,10 +141,42 @@ static const probe probes_cast[] = {
 };
 ROW(cast, OWN, REF, OPF_ELEMENTWISE | OPF_STRIDED, .n_in = 1, .infer = infer_cast)
 
+/* Blocks are no elements: a kernel of their own widens them, to f32 (or f64), from which all else follows. */
 tensor *genet_cast(tensor *x, dtype type)
 {
-    return x->dtype == type ? x : APPLY(OP_cast, &(attr){ .i = { (int64_t)type } }, x);
+    if (x->dtype == type) return x;
+    if (genet__is_blocks(x->dtype)) {
+        dtype wide = type == GENET_F64 ? GENET_F64 : GENET_F32;
+        return genet_cast(APPLY(OP_dequantize, &(attr){ .i = { (int64_t)wide } }, x), type);
+    }
+    return APPLY(OP_cast, &(attr){ .i = { (int64_t)type } }, x);
 }
+
+/* Quantised weights are not learned: no gradient goes through. */
+static bool infer_dequantize(tensor *y)
+{
+    const tensor *x = y->in[0];
+    y->shape = x->shape;
+    y->dtype = (dtype)y->attr.i[0];
+    if (!genet__is_blocks(x->dtype) || !genet__is_float(y->dtype))
+        return genet__fail(y, "widens q8_0 and q4_0 to f32 or f64, not %s", genet_dtype_name(x->dtype));
+    return genet__is_dense(x) || genet__fail(y, "x %s is a window whose rows do not lie side by side: cast first, then take "
+                                             "the window", SHAPE_TEXT(x));
+}
+static void ref_dequantize(const tensor *y, double *const in[], double *const out[])
+{
+    for (int64_t i = 0; i < genet__numel(&y->shape); i++) out[0][i] = in[0][i];
+}
+static const probe probes_dequantize[] = {
+    { .edge = true, .attr = { .i = { GENET_F32 } }, .in = { PQ8_ROWS(-2, 2, 3, 64) } },
+    { .edge = true, .attr = { .i = { GENET_F32 } }, .in = { PQ4_ROWS(-2, 2, 3, 64) } },
+    { .edge = true, .attr = { .i = { GENET_F64 } }, .in = { PQ8_ROWS(-1e-6, 1e-6, 1, 32) } },
+    { .edge = true, .attr = { .i = { GENET_F64 } }, .in = { PQ4_ROWS(-1e4, 1e4, 2, 1, 96) } },
+    { .edge = true, .attr = { .i = { GENET_F32 } }, .in = { PQ8_ROWS(-2, 2, 0, 32) } },
+    { .edge = true, .attr = { .i = { GENET_F32 } }, .in = { PQ8_ROWS(-2, 2, 301, 160) } },
+    { .edge = true, .attr = { .i = { GENET_F32 } }, .in = { PQ4_ROWS(-2, 2, 301, 160) } },
+};
+ROW(dequantize, NONE, REF, OPF_BLOCKS, .n_in = 1, .infer = infer_dequantize, .flops = genet__flops_none)
 
 static void ref_copy(const tensor *y, double *const in[], double *const out[])
 {
@@ -173,7 +205,7 @@ static bool infer_stop(tensor *y)
 }
 #define ref_stop ref_copy
 static const probe probes_stop[] = {{ .edge = true, .in = { PF(-2, 2, 3, 4) } }};
-ROW(stop, ZERO, REF, OPF_VIEW | OPF_STRIDED, .n_in = 1, .infer = infer_stop)
+ROW(stop, ZERO, REF, OPF_VIEW | OPF_STRIDED | OPF_BLOCKS, .n_in = 1, .infer = infer_stop)
 
 tensor *genet_stop(tensor *x) { return APPLY(OP_stop, NULL, x); }
 

@@ -47,6 +47,8 @@ static bool infer_gather(tensor *y)
     const tensor *x = y->in[0], *index = y->in[1];
     if (!index_fits(y, index)) return false;
     if (x->shape.rank < 1) return genet__fail(y, "x is a scalar: it has no rows");
+    if (genet__is_blocks(x->dtype) && (x->shape.rank < 2 || !genet__is_dense(x)))
+        return genet__fail(y, "rows of %s %s are no whole blocks side by side", genet_dtype_name(x->dtype), SHAPE_TEXT(x));
     int lead = index->shape.rank, rank = lead + x->shape.rank - 1;
     if (rank > MAX_DIM)
         return genet__fail(y, "rows of x %s at index %s make more than %d dimensions", SHAPE_TEXT(x), SHAPE_TEXT(index),
@@ -57,7 +59,10 @@ static bool infer_gather(tensor *y)
     for (int i = 1; i < x->shape.rank; i++) y->shape.dim[lead + i - 1] = x->shape.dim[i];
     return true;
 }
-static bool has_gradient(const tensor *x) { return x->dtype != GENET_I32 && x->dtype != GENET_U8; }
+static bool has_gradient(const tensor *x)
+{
+    return x->dtype != GENET_I32 && x->dtype != GENET_U8 && !genet__is_blocks(x->dtype);
+}
 /* Stored types (bf16, f16) are summed in f32. */
 static tensor *in_float(tensor *g) { return genet__is_float(g->dtype) ? g : genet_cast(g, GENET_F32); }
 
@@ -86,8 +91,12 @@ static const probe probes_gather[] = {
     { .edge = true, .in = { PF(-2, 2, 0, 5), PI(-1, 1, 3) } },
     { .edge = true, .in = { PF(-2, 2, 3, 5), PI(-1, 1, 0) } },
     { .edge = true, .in = { PF(-2, 2, 31, 129), PI(-1, 31, 271) } },
+    { .edge = true, .in = { PB(-2, 2, 7, 5), PI(-1, 7, 11) } },
+    { .edge = true, .in = { PH(-2, 2, 7, 3, 5), PI(-1, 7, 2, 3) } },
+    { .edge = true, .in = { PQ8_ROWS(-2, 2, 7, 32), PI(-1, 7, 3, 5) } },
+    { .edge = true, .in = { PQ4_ROWS(-2, 2, 31, 2, 96), PI(-1, 31, 1201) } },
 };
-ROW(gather, OWN, REF, 0, .n_in = 2, .infer = infer_gather, .flops = genet__flops_none)
+ROW(gather, OWN, REF, OPF_BLOCKS, .n_in = 2, .infer = infer_gather, .flops = genet__flops_none)
 
 tensor *genet_gather(tensor *x, tensor *index) { return APPLY(OP_gather, NULL, x, index); }
 

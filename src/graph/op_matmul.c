@@ -35,8 +35,6 @@ static const char *label(char out[400], const tensor *t)
 }
 #define LABEL(t) label((char[400]){0}, t)
 
-static bool is_quantised(const tensor *t) { return genet_dtype_size(t->dtype) == 0; }
-
 static bool types_fit(dtype a, dtype b)
 {
     if (a == GENET_F64 || b == GENET_F64) return a == b;
@@ -60,7 +58,7 @@ static bool infer_matmul(tensor *y)
                            "%s %s; cast first", genet_dtype_name(a->dtype), LABEL(a), genet_dtype_name(b->dtype), LABEL(b));
     if (cols_of(a) != rows_of(b))
         return genet__fail(y, "inner dimensions differ: %s and %s", LABEL(a), LABEL(b));
-    if (is_quantised(b) && !blocks_fit(b))
+    if (genet__is_blocks(b->dtype) && !blocks_fit(b))
         return genet__fail(y, "takes %s %s only with its blocks along the inner dimension, as a transpose; a gradient "
                            "through quantised weights cannot be computed: use f32 or bf16 weights for it",
                            genet_dtype_name(b->dtype), LABEL(b));
@@ -117,7 +115,7 @@ static void grad_matmul(tensor *y, tensor *g, tensor **d)
     d[0] = columns ? genet_matmul(all_columns(g), matrix_transpose(all_columns(b)))
                    : genet_matmul(g, matrix_transpose(b));
     d[0] = genet_cast(d[0], a->dtype);
-    if (is_quantised(b)) return;
+    if (genet__is_blocks(b->dtype)) return;
     d[1] = rows ? genet_matmul(matrix_transpose(all_rows(a)), all_rows(g)) : genet_matmul(matrix_transpose(a), g);
     d[1] = genet_cast(d[1], b->dtype);
 }
@@ -200,7 +198,7 @@ static const probe probes_matmul[] = {
     { .edge = true, .in = { PF(-1, 1, 113, 800), PQ8(800, 97) } },
     { .edge = true, .in = { PF(-1, 1, 37, 1600), PQ4(1600, 301) } },
 };
-ROW(matmul, OWN, REF, OPF_STRIDED, .n_in = 2, .infer = infer_matmul, .flops = flops_matmul)
+ROW(matmul, OWN, REF, OPF_STRIDED | OPF_BLOCKS, .n_in = 2, .infer = infer_matmul, .flops = flops_matmul)
 
 /* --- builder -------------------------------------------------------------------- */
 

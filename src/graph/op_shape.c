@@ -8,6 +8,7 @@
  * and rank in i[8] (permute); slice: axis, start, count, step; pad: before
  * in i[0..8), after in i[8..16), value in f[0]; concat, flip: axis in i[0]. */
 #include "graph/graph.h"
+#include "base/quant.h"
 #include <string.h>
 
 enum { AT_RANK = 8, AT_AFTER = 8 };
@@ -158,7 +159,7 @@ static const probe probes_reshape[] = {
     { .edge = true, .attr = { .i = { 7, 0, [AT_RANK] = 2 } }, .in = { PF(-2, 2, 0, 3) } },
     { .edge = true, .attr = { .i = { 21, [AT_RANK] = 1 } }, .in = { PI(-9, 9, 3, 7) } },
 };
-ROW(reshape, OWN, REF, OPF_VIEW, .n_in = 1, .infer = infer_reshape)
+ROW(reshape, OWN, REF, OPF_VIEW | OPF_BLOCKS, .n_in = 1, .infer = infer_reshape)
 
 /* Elements that no strides can show in the new shape are copied together
  * first: a permuted tensor, mostly. */
@@ -215,7 +216,7 @@ static const probe probes_permute[] = {
     { .edge = true, .attr = { .i = { 1, 0, [AT_RANK] = 2 } }, .in = { PF(-2, 2, 0, 3) } },
     { .edge = true, .attr = { .i = { [AT_RANK] = 0 } }, .in = { PF0(-2, 2) } },
 };
-ROW(permute, OWN, REF, OPF_VIEW | OPF_STRIDED, .n_in = 1, .infer = infer_permute)
+ROW(permute, OWN, REF, OPF_VIEW | OPF_STRIDED | OPF_BLOCKS, .n_in = 1, .infer = infer_permute)
 
 tensor *genet_permute(tensor *x, int rank, const int64_t *axes)
 {
@@ -255,6 +256,9 @@ static bool infer_slice(tensor *y)
     if (start < 0 || start > n || count < 0 || (count > 0 && (start == n || count - 1 > (n - 1 - start) / step)))
         return genet__fail(y, "start %lld, count %lld, step %lld leave axis %lld of x %s", (long long)start,
                            (long long)count, (long long)step, (long long)axis, SHAPE_TEXT(x));
+    if (genet__is_blocks(x->dtype) && x->stride[axis] == 1 && (start % QUANT_BLOCK || count % QUANT_BLOCK || step > 1))
+        return genet__fail(y, "start %lld, count %lld, step %lld cut blocks of %d of x %s", (long long)start, (long long)count,
+                           (long long)step, QUANT_BLOCK, SHAPE_TEXT(x));
     window_of(y, x);
     y->shape.dim[axis] = count;
     if (count > 0) y->start += start * x->stride[axis];
@@ -304,7 +308,7 @@ static const probe probes_slice[] = {
     { .edge = true, .attr = { .i = { 0, 3, 0, 1 } }, .in = { PF(-2, 2, 3, 4) } },
     { .edge = true, .attr = { .i = { 2, 16, 17, 1 } }, .in = { PF(-2, 2, 2, 3, 33) } },
 };
-ROW(slice, OWN, REF, OPF_VIEW | OPF_STRIDED, .n_in = 1, .infer = infer_slice)
+ROW(slice, OWN, REF, OPF_VIEW | OPF_STRIDED | OPF_BLOCKS, .n_in = 1, .infer = infer_slice)
 
 tensor *genet_slice(tensor *x, int axis, int64_t start, int64_t count, int64_t step)
 {
@@ -353,7 +357,7 @@ static const probe probes_broadcast[] = {
     { .edge = true, .attr = { .i = { 5, 17, 3, [AT_RANK] = 3 } }, .in = { PF(-2, 2, 1, 17, 1) } },
     { .edge = true, .attr = { .i = { 0, 4, [AT_RANK] = 2 } }, .in = { PF(-2, 2, 1, 4) } },
 };
-ROW(broadcast, OWN, REF, OPF_VIEW | OPF_STRIDED, .n_in = 1, .infer = infer_broadcast)
+ROW(broadcast, OWN, REF, OPF_VIEW | OPF_STRIDED | OPF_BLOCKS, .n_in = 1, .infer = infer_broadcast)
 
 tensor *genet_broadcast(tensor *x, int rank, const int64_t *dim)
 {

@@ -84,9 +84,12 @@ static double draw(const probe_in *p, uint32_t stream, int64_t i)
     if (is_quantised(p)) return draw_quantised(p, u, i);
     if (p->type == 'b') return genet__from_bf16(genet__to_bf16((float)(p->lo + u * (p->hi - p->lo))));
     if (p->type == 'h') return genet__from_f16(genet__to_f16((float)(p->lo + u * (p->hi - p->lo))));
-    if (p->type != 'f') return p->lo + floor(u * (p->hi - p->lo + 1));
+    if (p->type == 'i' || p->type == 'u') return p->lo + floor(u * (p->hi - p->lo + 1));
     return (double)(float)(p->lo + u * (p->hi - p->lo));
 }
+
+static bool is_rows(const probe_in *p) { return p->type == 'Q' || p->type == 'K'; }
+static void round_to_blocks(const probe_in *p, double *v, int64_t n);
 
 static void trial_init(trial *t, const op *o, int index)
 {
@@ -97,6 +100,7 @@ static void trial_init(trial *t, const op *o, int index)
         int64_t n = t->n_in_elements[k] = probe_numel(p);
         t->in[k] = malloc((size_t)(n + 1) * sizeof(double));
         for (int64_t i = 0; i < n; i++) t->in[k][i] = draw(p, (uint32_t)(k + 10 * index), i);
+        if (is_rows(p)) round_to_blocks(p, t->in[k], n);
     }
 }
 
@@ -141,28 +145,34 @@ static void put(void *at, dtype type, int64_t i, double v)
     }
 }
 
-static void put_block(void *at, dtype type, int64_t block, const double *v)
-{
-    if (type == GENET_Q8_0) {
-        quant_q8_0 *q = (quant_q8_0 *)at + block;
-        q->d = genet__to_f16((float)(v[0] / 127));
-        for (int i = 0; i < QUANT_BLOCK; i++) q->q[i] = (int8_t)lrint(v[i] / (v[0] / 127));
-        return;
-    }
-    quant_q4_0 *q = (quant_q4_0 *)at + block;
-    double d = v[0] / -8;
-    q->d = genet__to_f16((float)d);
-    for (int i = 0; i < QUANT_BLOCK / 2; i++)
-        q->q[i] = (uint8_t)((int)lrint(v[i] / d + 8) | (int)lrint(v[QUANT_BLOCK / 2 + i] / d + 8) << 4);
-}
-
 /* n values in the order of memory. */
 static void put_all(void *at, dtype type, int64_t n, const double *v)
 {
-    if (genet_dtype_size(type) == 0)
-        for (int64_t b = 0; b < n / QUANT_BLOCK; b++) put_block(at, type, b, v + b * QUANT_BLOCK);
-    else
-        for (int64_t i = 0; i < n; i++) put(at, type, i, v[i]);
+    float *x = malloc((size_t)(n + 1) * sizeof *x);
+    for (int64_t i = 0; i < n; i++) x[i] = (float)v[i];
+    if (type == GENET_Q8_0) genet__quantize_q8_0(x, n, at);
+    else if (type == GENET_Q4_0) genet__quantize_q4_0(x, n, at);
+    else for (int64_t i = 0; i < n; i++) put(at, type, i, v[i]);
+    free(x);
+}
+
+static void get_all(const void *at, dtype type, int64_t n, double *v)
+{
+    float *x = malloc((size_t)(n + 1) * sizeof *x);
+    if (type == GENET_Q8_0) genet__dequantize_q8_0(at, n, x);
+    else if (type == GENET_Q4_0) genet__dequantize_q4_0(at, n, x);
+    for (int64_t i = 0; i < n; i++) v[i] = genet__is_blocks(type) ? (double)x[i] : get(at, type, i);
+    free(x);
+}
+
+/* The values of rows in blocks, as blocks hold them. */
+static void round_to_blocks(const probe_in *p, double *v, int64_t n)
+{
+    dtype type = p->type == 'Q' ? GENET_Q8_0 : GENET_Q4_0;
+    char *bytes = malloc(genet_dtype_bytes(type, n) + 1);
+    put_all(bytes, type, n, v);
+    get_all(bytes, type, n, v);
+    free(bytes);
 }
 
 /* --- one built graph, with the leaves that hold the probe's values -------------- */
@@ -192,6 +202,8 @@ static dtype type_of(const probe_in *p, dtype real)
     case 'h': return real == GENET_F64 ? real : GENET_F16;
     case 'q': return real == GENET_F64 ? real : GENET_Q8_0;
     case '4': return real == GENET_F64 ? real : GENET_Q4_0;
+    case 'Q': return GENET_Q8_0;
+    case 'K': return GENET_Q4_0;
     case 'i': return GENET_I32;
     default:  return GENET_U8;
     }
@@ -204,7 +216,7 @@ static tensor *lay_out(built *b, int k, const probe_in *p, bool state)
     char name[16];
     snprintf(name, sizeof name, "in%d", k);
     memcpy(dim, p->dim, sizeof p->dim);
-    layout l = is_quantised(p) ? PERMUTED : state || p->rank == 0 ? DENSE : b->layout;
+    layout l = is_quantised(p) ? PERMUTED : state || p->rank == 0 || is_rows(p) ? DENSE : b->layout;
     for (int i = 0; i < p->rank; i++) {
         back[i] = p->rank - 1 - i;
         if (l == PERMUTED) dim[i] = p->dim[p->rank - 1 - i];
@@ -307,11 +319,11 @@ static bool session_open(session *s, built *b, tensor *const out[], int n_out, g
 
 static bool read_values(session *s, tensor *t, values *v, genet_err *err)
 {
-    size_t size = (size_t)genet__numel(&t->shape) * genet_dtype_size(t->dtype);
+    size_t size = genet_dtype_bytes(t->dtype, genet__numel(&t->shape));
     char *bytes = malloc(size + 1);
     bool ok = genet_plan_read(s->plan, t, bytes, size, err);
     *v = (values){ malloc(((size_t)genet__numel(&t->shape) + 1) * sizeof(double)), genet__numel(&t->shape) };
-    for (int64_t i = 0; ok && i < v->n; i++) v->at[i] = get(bytes, t->dtype, i);
+    if (ok) get_all(bytes, t->dtype, v->n, v->at);
     free(bytes);
     return ok;
 }

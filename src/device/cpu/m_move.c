@@ -8,6 +8,7 @@
  * merged as far as both sides allow.  The innermost one is a memcpy where both
  * sides are dense. */
 #include "base/half.h"
+#include "base/quant.h"
 #include "device/cpu/kernel.h"
 
 enum { CHUNK_BYTES = 64 << 10 };
@@ -31,7 +32,8 @@ typedef uint64_t __attribute__((may_alias)) any64;
 typedef struct range { int64_t first, last; } range;
 
 /* A chunk's worth of elements of this size a task. */
-static int64_t element_bytes(const operand *o) { return (int64_t)genet_dtype_size(o->dtype); }
+/* of quantised ones: a block's bytes */
+static int64_t element_bytes(const operand *o) { return (int64_t)genet_dtype_bytes(o->dtype, 1); }
 static int64_t range_count(int64_t numel, int64_t size) { return ceil_div(numel, CHUNK_BYTES / size); }
 static range range_of(int64_t numel, int64_t size, int64_t task)
 {
@@ -298,15 +300,26 @@ const kernel genet__k_pad_move = { .tasks = out_tasks, .run = run_pad };
         ((type *)y->data)[i] = at >= 0 && at < rows ? ((const type *)x->data)[at] : 0; \
     }
 
+/* Blocks move as one element each. */
+static int64_t elements_moved(const operand *o) { return genet__is_blocks(o->dtype) ? QUANT_BLOCK : 1; }
+
+static int64_t gather_tasks(const launch *l, int phase)
+{
+    (void)phase;
+    const operand *y = launch_out(l, 0);
+    return range_count(operand_numel(y) / elements_moved(y), element_bytes(y));
+}
+
 static void run_gather(const launch *l, int phase, int64_t task, char *local)
 {
     (void)phase, (void)local;
     const operand *y = launch_out(l, 0), *x = launch_in(l, 0);
     const int32_t *index = (const int32_t *)launch_in(l, 1)->data;
-    int64_t size = element_bytes(y), rows = x->dim[0], width = 1;
+    int64_t size = element_bytes(y), rows = x->dim[0], width = 1, unit = elements_moved(y);
     for (int i = 1; i < x->rank; i++) width *= x->dim[i];
-    range r = out_range(l, task);
-    if (width == 1) {
+    width /= unit;
+    range r = range_of(operand_numel(y) / unit, size, task);
+    if (width == 1 && unit == 1) {
         FOR_SIZE(size, GATHER_SINGLE)
         return;
     }
@@ -318,7 +331,7 @@ static void run_gather(const launch *l, int phase, int64_t task, char *local)
         r.first += n;
     }
 }
-const kernel genet__k_gather_move = { .tasks = out_tasks, .run = run_gather };
+const kernel genet__k_gather_move = { .tasks = gather_tasks, .run = run_gather };
 
 /* index and y (rows, picks), x (rows, width). */
 #define GATHER_LAST(type)                                                       \
