@@ -2,7 +2,8 @@
  *
  * Three paths, chosen by shape, strides and types alone:
  *   VECTOR  few rows times a matrix (decoding), which k_matvec.c computes; a
- *           task is a range of columns.
+ *           task is a range of columns, or a part of the depth, and then parts
+ *           are added up in a second phase.
  *   WHOLE   small products: a task is one or several of a batch, packed (or
  *           read in place) by itself.
  *   SHARED  the outer loops of BLIS.  One operand is packed once for all, a
@@ -29,6 +30,7 @@ enum {
     STRIPE_PANELS = 16,     /* panels between two calls of the epilogue */
     MANY = 8,               /* batch entries that make good tasks by themselves */
     TASK_WORK = 1 << 19,    /* multiply-adds worth a task of their own */
+    SUM_COLUMNS = 512,      /* of parts of the depth, summed by one task */
     WHOLE_WORK = 1 << 20    /* a product up to this is one task, and the vector core's */
 };
 
@@ -184,6 +186,7 @@ typedef struct cut {
     int64_t kc, n_block;            /* depth of a block; number of blocks, at least 1 */
     /* VECTOR, WHOLE: units of work (columns of an entry, or entries), some a task. */
     int64_t columns, units, group;
+    int64_t parts, depth;           /* VECTOR: of the depth; depth of a part */
     bool    a_in_place, b_in_place;
     /* SHARED */
     bool    share_a;                /* A is packed for all, B's columns are owned; or the reverse */
@@ -195,17 +198,19 @@ typedef struct cut {
 
 static matvec matvec_of(const product *p)
 {
-    return (matvec){ p->M, p->N, p->K, (const real *)p->a.at, p->a.line, p->a.depth, p->b, p->c, p->N };
+    return (matvec){ p->M, p->N, p->K, p->a, p->b, p->c, p->N };
 }
 
 static bool cut_vector(cut *t, const product *p)
 {
     matvec v = matvec_of(p);
-    if (p->M > MATVEC_ROWS || p->a.dtype != REAL_DTYPE || !K(matvec_takes)(&v)) return false;
+    if (p->M > MATVEC_ROWS || !K(matvec_takes)(&v)) return false;
     t->path = VECTOR;
     t->columns = K(matvec_columns)(&v);
-    t->units = p->batch * ceil_div(p->N, t->columns);
-    t->group = max_i64(1, 65536 / max_i64(1, min_i64(t->columns, p->N) * p->K));
+    t->depth = K(matvec_depth)(&v);
+    t->parts = max_i64(1, ceil_div(p->K, max_i64(t->depth, 1)));
+    t->units = p->batch * t->parts * ceil_div(p->N, t->columns);
+    t->group = max_i64(1, 65536 / max_i64(1, min_i64(t->columns, p->N) * t->depth));
     return true;
 }
 
@@ -288,6 +293,32 @@ static void run_vector(const launch *l, const product *p, const cut *t, int64_t 
     product e = entry_of(p, index);
     matvec v = matvec_of(&e);
     K(matvec_run)(&v, col, cols, local + EW_LOCAL_BYTES);
+    finish(l, p, index, 0, col, p->M, cols, local);
+}
+
+/* A part of the depth; parts of an entry lie one after the other. */
+static void run_part(const launch *l, const product *p, const cut *t, int64_t unit, char *local)
+{
+    int64_t k = unit % t->parts * t->depth;
+    product e = entry_of(p, unit / t->parts);
+    matvec v = matvec_of(&e);
+    v.K = min_i64(t->depth, e.K - k);
+    v.x = from(&v.x, 0, k);
+    v.w = from(&v.w, 0, k);
+    v.y = (real *)l->shared + unit * p->M * p->N;
+    K(matvec_run)(&v, 0, p->N, local + EW_LOCAL_BYTES);
+}
+
+static int64_t sum_tasks(const product *p) { return p->batch * ceil_div(p->N, SUM_COLUMNS); }
+
+static void run_sum(const launch *l, const product *p, const cut *t, int64_t task, char *local)
+{
+    int64_t n_range = ceil_div(p->N, SUM_COLUMNS), index = task / n_range, col = task % n_range * SUM_COLUMNS;
+    int64_t cols = min_i64(SUM_COLUMNS, p->N - col), step = p->M * p->N;
+    for (int64_t r = 0; r < p->M; r++) {
+        int64_t at = r * p->N + col;
+        K(matvec_sum)((const real *)l->shared + index * t->parts * step + at, t->parts, step, cols, p->c + index * step + at);
+    }
     finish(l, p, index, 0, col, p->M, cols, local);
 }
 
@@ -391,6 +422,7 @@ static int phases(const launch *l)
 {
     product p = product_of(l);
     cut t = cut_of(&p, l->program);
+    if (t.path == VECTOR && t.parts > 1) return 2;
     return t.path == SHARED ? (int)(2 * p.batch * t.n_wide * t.n_deep) : 1;
 }
 
@@ -399,6 +431,7 @@ static int64_t tasks(const launch *l, int phase)
     product p = product_of(l);
     cut t = cut_of(&p, l->program);
     if (t.path == NOTHING) return 0;
+    if (t.path == VECTOR && phase == 1) return sum_tasks(&p);
     if (t.path != SHARED) return ceil_div(t.units, t.group);
     if (phase % 2) return t.own_tasks;
     chunk c = chunk_of(&p, &t, phase);
@@ -415,15 +448,20 @@ static void run(const launch *l, int phase, int64_t task, char *local)
         else run_pack(l, &t, &c, task);
         return;
     }
+    if (phase == 1) {
+        run_sum(l, &p, &t, task, local);
+        return;
+    }
     int64_t end = min_i64(t.units, (task + 1) * t.group);
     for (int64_t unit = task * t.group; unit < end; unit++)
-        (t.path == VECTOR ? run_vector : run_whole)(l, &p, &t, unit, local);
+        (t.path == WHOLE ? run_whole : t.parts > 1 ? run_part : run_vector)(l, &p, &t, unit, local);
 }
 
 static size_t shared_bytes(const launch *l)
 {
     product p = product_of(l);
     cut t = cut_of(&p, l->program);
+    if (t.path == VECTOR && t.parts > 1) return (size_t)(t.units * p.M * p.N) * sizeof(real);
     return t.path == SHARED ? (size_t)(t.deep * t.block_bytes) : 0;
 }
 
