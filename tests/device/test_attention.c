@@ -340,6 +340,25 @@ static void test_shapes(void **state)
     /* many heads: one chunk; few: several */
     check((problem){ .B = 8, .T = 9, .S = 9, .H = 4, .Hkv = 4, .D = 4, .causal = true, .position = -1 });
     check((problem){ .B = 1, .T = 200, .S = 200, .H = 6, .Hkv = 1, .D = 8, .causal = true, .position = -1 });
+    /* several tiles of queries a task, keys that are not held all at once */
+    check((problem){ .B = 4, .T = 150, .S = 150, .H = 8, .Hkv = 4, .D = 4, .causal = true, .position = -1 });
+    check((problem){ .B = 1, .T = 70, .S = 330, .H = 2, .Hkv = 1, .D = 300, .causal = true, .position = 200 });
+    check((problem){ .B = 1, .T = 70, .S = 330, .H = 1, .Hkv = 1, .D = 300, .causal = true, .position = 250, .window = 60 });
+}
+
+/* One or a few queries: keys in several chunks, seen in part or not at all. */
+static void test_long_cache(void **state)
+{
+    (void)state;
+    for (int64_t t = 1; t < 5; t += 3)
+        for (int64_t position = 20; position < 1400; position += 600) {
+            problem p = { .B = 2, .T = t, .S = 1300, .H = 6, .Hkv = 2, .D = 5, .causal = true, .position = position };
+            check(p);
+            p.window = 530, p.rows = true, p.D = 16;
+            check(p);
+            p.window = 0, p.bias_b = 1, p.bias_h = -1, p.k_lengths = true, p.dropout = .1;
+            check(p);
+        }
 }
 
 static void test_empty(void **state)
@@ -409,8 +428,28 @@ static void same_rows(const problem *p, const operand *a, const operand *b, int6
         assert_memory_equal(a[1].data + (size_t)(h * p->T) * size, b[1].data + (size_t)(h * p->T) * size, (size_t)n * size);
 }
 
-/* A row's bits depend on what it sees alone: not on later tokens, nor on how
- * long the cache is. */
+/* A row's bits depend on what it sees alone: not on how long the cache is... */
+static void check_longer_cache(problem p, int64_t S, const isa *s)
+{
+    values z = values_of(p);
+    z.k_len[0] = (int32_t)p.S;
+    operand f[2 + ATT_N_IN], g[2 + ATT_N_IN];
+    forward(&z, s, f, false);
+    problem longer = p;
+    longer.S = S;
+    values w = values_of(longer);
+    memcpy(w.k, z.k, (size_t)n_kv(&z) * sizeof(double));
+    memcpy(w.v, z.v, (size_t)n_kv(&z) * sizeof(double));
+    w.k_len[0] = (int32_t)p.S;
+    forward(&w, s, g, false);
+    same_rows(&p, f, g, p.T);
+    release(g, 2 + ATT_N_IN);
+    release(f, 2 + ATT_N_IN);
+    values_free(&w);
+    values_free(&z);
+}
+
+/* ... nor on later tokens. */
 static void test_causal_bits(void **state)
 {
     (void)state;
@@ -428,20 +467,12 @@ static void test_causal_bits(void **state)
             release(g, 2 + ATT_N_IN);
         }
         release(f, 2 + ATT_N_IN);
-
-        forward(&z, &all[i], f, false);
-        problem longer = p;
-        longer.S = 300;
-        values w = values_of(longer);
-        memcpy(w.k, z.k, (size_t)n_kv(&z) * sizeof(double));
-        memcpy(w.v, z.v, (size_t)n_kv(&z) * sizeof(double));
-        w.k_len[0] = 70;
-        forward(&w, &all[i], g, false);
-        same_rows(&p, f, g, 70);
-        release(g, 2 + ATT_N_IN);
-        release(f, 2 + ATT_N_IN);
-        values_free(&w);
         values_free(&z);
+        check_longer_cache(p, 300, &all[i]);
+        problem few = { .B = 1, .T = 3, .S = 400, .H = 2, .Hkv = 1, .D = 20, .position = -1, .k_lengths = true };
+        check_longer_cache(few, 1700, &all[i]);
+        few.S = 600;
+        check_longer_cache(few, 1700, &all[i]);
     }
 }
 
@@ -503,7 +534,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known),         cmocka_unit_test(test_shapes),      cmocka_unit_test(test_empty),
         cmocka_unit_test(test_options),       cmocka_unit_test(test_infinite_bias), cmocka_unit_test(test_causal_bits),
-        cmocka_unit_test(test_order_bits),
+        cmocka_unit_test(test_order_bits),    cmocka_unit_test(test_long_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,10 +16,20 @@
 /* Keys in a tile, and in the strips that it is masked by. */
 enum { ATT_KEYS = 64, ATT_STRIP = 16, ATT_STRIPS = ATT_KEYS / ATT_STRIP, ATT_QUERIES = 64 };
 
+/* Up to here queries are taken one by one (k_attention_row.c). */
+enum { ATT_FEW = 4 };
+
+/* Before a loop over exponentials, which hide each other's latency. */
+#ifdef __clang__
+#define ATT_UNROLL _Pragma("clang loop unroll_count(4)")
+#else
+#define ATT_UNROLL _Pragma("GCC unroll 4")
+#endif
+
 typedef struct att {
     int64_t B, T, S, H, Hkv, D, group;          /* group: heads of q that share one of k and v */
     int64_t n_query;                            /* queries in a tile: row length of transposed tiles */
-    const operand *q, *k, *v, *bias, *k_lengths, *position, *rows, *rng;
+    const operand *q, *k, *v, *bias, *q_lengths, *k_lengths, *position, *rows, *rng;
     real    scale, softcap, keep_factor;
     double  dropout;
     bool    causal;
@@ -35,11 +45,34 @@ typedef struct att_tile { int64_t b, h, q0, n, cols, shift, first, end; } att_ti
  * vectors) that see one of them. */
 typedef struct att_strip { int64_t j0, n, c0, c1; } att_strip;
 
+TILE_INLINE real att_widen(uint16_t half)
+{
+    uint32_t word = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &word, 4);
+    return (real)x;
+}
 TILE_INLINE bool att_given(const operand *o) { return o && o->data; }
 TILE_INLINE int64_t att_i32(const operand *o, int64_t i) { return ((const int32_t *)o->data)[i * o->stride[0]]; }
-TILE_INLINE const real *att_at(const operand *o, int64_t b, int64_t t, int64_t h)
+TILE_INLINE const char *att_at(const operand *o, int64_t b, int64_t t, int64_t h)
 {
-    return (const real *)o->data + b * o->stride[0] + t * o->stride[1] + h * o->stride[2];
+    int64_t size = o->dtype == GENET_BF16 ? 2 : (int64_t)sizeof(real);
+    return o->data + (b * o->stride[0] + t * o->stride[1] + h * o->stride[2]) * size;
+}
+
+/* Rows of this operand can be read in place. */
+TILE_INLINE bool att_dense(const operand *o) { return o->dtype != GENET_BF16 && o->stride[3] == 1; }
+
+/* to[d] = factor * element d of the row of o that begins at `from`. */
+static inline void att_copy(const operand *o, const char *from, int64_t D, real factor, real *restrict to)
+{
+    int64_t step = o->stride[3];
+    const uint16_t *half = (const uint16_t *)from;
+    const real *x = (const real *)from;
+    if (o->dtype == GENET_BF16 && step == 1) for (int64_t d = 0; d < D; d++) to[d] = att_widen(half[d]) * factor;
+    else if (o->dtype == GENET_BF16) for (int64_t d = 0; d < D; d++) to[d] = att_widen(half[d * step]) * factor;
+    else if (step == 1) for (int64_t d = 0; d < D; d++) to[d] = x[d] * factor;
+    else for (int64_t d = 0; d < D; d++) to[d] = x[d * step] * factor;
 }
 
 static inline att att_open(const launch *l, const operand *q, const operand *k, const operand *v)
@@ -48,7 +81,8 @@ static inline att att_open(const launch *l, const operand *q, const operand *k, 
     a.B = q->dim[0], a.T = q->dim[1], a.H = q->dim[2], a.D = q->dim[3];
     a.S = k->dim[1], a.Hkv = k->dim[2];
     a.group = a.Hkv ? a.H / a.Hkv : 1;
-    a.n_query = a.D * (int64_t)sizeof(real) <= 2048 ? ATT_QUERIES : ATT_QUERIES / 2;
+    int64_t bytes = a.D * (int64_t)sizeof(real);
+    a.n_query = bytes <= 2048 ? ATT_QUERIES : bytes <= 4096 ? ATT_QUERIES / 2 : ATT_QUERIES / 4;
     a.scale = (real)l->attr.f[ATT_SCALE];
     a.softcap = (real)l->attr.f[ATT_SOFTCAP];
     a.dropout = l->attr.f[ATT_DROPOUT];
@@ -57,6 +91,39 @@ static inline att att_open(const launch *l, const operand *q, const operand *k, 
     a.window = l->attr.i[ATT_WINDOW];
     a.stream = (uint32_t)l->attr.i[ATT_STREAM];
     return a;
+}
+
+/* The operands of the forward pass. */
+static inline att att_open_forward(const launch *l)
+{
+    att a = att_open(l, launch_in(l, ATT_Q), launch_in(l, ATT_K), launch_in(l, ATT_V));
+    a.bias = launch_in(l, ATT_BIAS);
+    a.q_lengths = launch_in(l, ATT_Q_LENGTHS);
+    a.k_lengths = launch_in(l, ATT_K_LENGTHS);
+    a.position = launch_in(l, ATT_POSITION);
+    a.rows = launch_in(l, ATT_ROWS);
+    a.rng = launch_in(l, ATT_RNG);
+    return a;
+}
+
+/* Where its results go; log-sum-exp may be unwanted: NULL. */
+TILE_INLINE real *att_y(const launch *l, const att *a, int64_t b, int64_t h, int64_t i)
+{
+    return (real *)launch_out(l, 0)->data + ((b * a->T + i) * a->H + h) * a->D;
+}
+TILE_INLINE real *att_lse(const launch *l, const att *a, int64_t b, int64_t h, int64_t i)
+{
+    real *lse = (real *)launch_out(l, 1)->data;
+    return lse ? lse + (b * a->H + h) * a->T + i : NULL;
+}
+
+/* Queries from .. to see nothing. */
+static inline void att_unseen(const launch *l, const att *a, int64_t b, int64_t h, int64_t from, int64_t to)
+{
+    for (int64_t i = from; i < to; i++) {
+        memset(att_y(l, a, b, h, i), 0, (size_t)a->D * sizeof(real));
+        if (att_lse(l, a, b, h, i)) *att_lse(l, a, b, h, i) = (real)-INFINITY;
+    }
 }
 
 TILE_INLINE int64_t att_tiles(const att *a) { return ceil_div(a->T, a->n_query); }
@@ -109,7 +176,7 @@ static inline int att_cut(const att *a, const att_tile *t, int64_t j0, int64_t j
 
 /* Key (or value) j of batch entry b, head h; NULL when its row index points
  * nowhere: such a key is all zeros. */
-TILE_INLINE const real *att_key(const att *a, const operand *k, int64_t b, int64_t h, int64_t j)
+TILE_INLINE const char *att_key(const att *a, const operand *k, int64_t b, int64_t h, int64_t j)
 {
     if (!att_given(a->rows)) return att_at(k, b, j, h);
     const operand *r = a->rows;
@@ -117,26 +184,36 @@ TILE_INLINE const real *att_key(const att *a, const operand *k, int64_t b, int64
     return row >= 0 && row < k->dim[0] ? att_at(k, row, j, h) : NULL;
 }
 
-/* Rows of keys or values: element d of the j-th is at[j * row + d]. */
-typedef struct att_rows { const real *at; int64_t row; } att_rows;
-
-/* Keys (or values) j0 .. j1: in place where they are rows already (wide ones
- * only if that will do: reading down a column of them misses the cache), else
- * copied to room. */
-static inline att_rows att_pack(const att *a, const operand *k, int64_t b, int64_t h, int64_t j0, int64_t j1,
-                                bool wide, real *room)
+/* Rows t0 .. t1 of a head are wanted soon (for writing, too): heads lie apart in
+ * memory in pieces too short for the processor to see them coming. */
+TILE_INLINE void att_prefetch_bytes(const char *from, int64_t step, int64_t rows, int64_t bytes, const int write)
 {
-    int64_t D = a->D;
-    if (!att_given(a->rows) && k->stride[3] == 1 && (wide || k->stride[1] == D))
-        return (att_rows){ att_at(k, b, j0, h), k->stride[1] };
-    for (int64_t j = j0; j < j1; j++) {
-        const real *restrict from = att_key(a, k, b, h, j);
-        real *restrict to = room + (j - j0) * D;
-        if (!from) memset(to, 0, (size_t)D * sizeof(real));
-        else if (k->stride[3] == 1) for (int64_t d = 0; d < D; d++) to[d] = from[d];
-        else for (int64_t d = 0; d < D; d++) to[d] = from[d * k->stride[3]];
+    for (int64_t t = 0; t < rows; t++)
+        for (int64_t i = 0; i < bytes; i += 64)
+            if (write) __builtin_prefetch(from + t * step + i, 1, 3); else __builtin_prefetch(from + t * step + i, 0, 2);
+}
+static inline void att_prefetch(const operand *o, int64_t b, int64_t h, int64_t t0, int64_t t1)
+{
+    int64_t size = o->dtype == GENET_BF16 ? 2 : (int64_t)sizeof(real);
+    if (o->stride[3] == 1 && t0 < t1)
+        att_prefetch_bytes(att_at(o, b, t0, h), o->stride[1] * size, t1 - t0, o->dim[3] * size, 0);
+}
+
+/* Copy keys (or values) j0 .. j1, times factor, to rows of D. */
+static inline void att_pack(const att *a, const operand *k, int64_t b, int64_t h, int64_t j0, int64_t j1, real factor,
+                            real *to)
+{
+    for (int64_t j = j0; j < j1; j++, to += a->D) {
+        const char *from = att_key(a, k, b, h, j);
+        if (from) att_copy(k, from, a->D, factor, to);
+        else memset(to, 0, (size_t)a->D * sizeof(real));
     }
-    return (att_rows){ room, D };
+}
+
+/* Queries of entry b that count. */
+TILE_INLINE int64_t att_n_query(const att *a, int64_t b)
+{
+    return att_given(a->q_lengths) ? max_i64(0, min_i64(a->T, att_i32(a->q_lengths, b))) : a->T;
 }
 
 /* Columns n .. cols of a transposed tile of m rows become 0. */
@@ -146,14 +223,34 @@ static inline void att_clear_columns(real *x, int64_t m, int64_t n, int64_t cols
         for (int64_t c = n; c < cols; c++) x[i * row + c] = 0;
 }
 
-/* e^x for x <= 0 or not far above, and exactly 0 where less than a normal
- * number is left: masked scores must not cost what subnormal ones do. */
-TILE_INLINE real att_exp(real x)
+/* e^x for x up to 80, and exactly 0 where less than a normal number is left:
+ * masked scores must not cost what subnormal ones do.  x = n ln 2 + r; the
+ * polynomial is that of vec_exp (vec.h); ln 2 in one part is off by 3e-9, which
+ * counts only where the weight is next to nothing. */
+TILE_INLINE tile_vec att_exp(tile_vec x)
 {
-    const real least = sizeof(real) == 4 ? -87 : -708;
-    real y = vec_exp(x < least ? least : x);
-    return x < least ? 0 : y;
+#if VEC_REAL == 2
+    for (int l = 0; l < VEC_LANES; l++) x[l] = x[l] < -708 ? 0 : exp(x[l]);
+    return x;
+#else
+    const tile_vec round = tile_splat(VEC_ROUND), one = tile_splat(1);
+    tile_vec t = tile_fma(x, tile_splat(VEC_LOG2E), round), n = t - round;
+    tile_vec r = tile_fma(n, tile_splat((real)-VEC_LN2), x), p = tile_splat(1.388252480e-03f);
+    p = tile_fma(p, r, tile_splat(8.366520517e-03f));
+    p = tile_fma(p, r, tile_splat(4.166720062e-02f));
+    p = tile_fma(p, r, tile_splat(1.666654348e-01f));
+    p = tile_fma(p, r, tile_splat(4.999999702e-01f));
+    p = tile_fma(tile_fma(p, r, one), r, one);
+#ifdef __AVX512F__
+    __mmask16 some = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-87), _CMP_NLT_UQ);
+    return (tile_vec)_mm512_maskz_scalef_ps(some, (__m512)p, (__m512)n);
+#else
+    tile_bits power = ((tile_bits)t - (tile_bits)round + 127) << 23;
+    return (tile_vec)((tile_bits)(p * (tile_vec)power) & ~(x < tile_splat(-87)));
+#endif
+#endif
 }
+TILE_INLINE real att_exp_one(real x) { return att_exp(tile_splat(x))[0]; }
 
 /* --- scores ------------------------------------------------------------------ */
 
@@ -172,12 +269,12 @@ static inline void att_softcap(real *restrict x, real *restrict slope, real soft
 
 /* Scores of one strip of the tile of keys that begins at j0, masked with -inf:
  * s[j][c], rows of n_query.  q: transposed and scaled queries (D x n_query);
- * bias: transposed (keys x queries) or NULL. */
+ * k: rows of D; bias: transposed (keys x queries) or NULL. */
 static inline void att_scores(const att *a, const att_tile *t, const att_strip *strip, int64_t j0, const real *q,
-                              att_rows k, const real *bias, real *s, real *slope)
+                              const real *k, const real *bias, real *s, real *slope)
 {
     int64_t W = a->n_query, width = strip->c1 - strip->c0, at = strip->j0 * W + strip->c0;
-    tile_product(strip->n, width, a->D, k.at + strip->j0 * k.row, k.row, 1, q + strip->c0, W, s + at, W, false);
+    tile_product(strip->n, width, a->D, k + strip->j0 * a->D, a->D, 1, q + strip->c0, W, s + at, W, false);
     for (int64_t j = strip->j0; j < strip->j0 + strip->n; j++, at += W) {
         int64_t low, high;
         if (a->softcap > 0) att_softcap(s + at, slope ? slope + at : NULL, a->softcap, width);
@@ -233,4 +330,8 @@ static inline void att_keep(const att *a, const att_tile *t, int64_t j0, int64_t
         tile_transpose(VEC_LANES, j1 - j0, rows, ATT_KEYS, 1, 1, keep + c0, a->n_query);
     }
 }
+
+/* --- few queries (k_attention_row.c) --------------------------------------------- */
+
+extern const kernel K(attention_row);
 #endif

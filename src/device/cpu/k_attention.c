@@ -2,287 +2,207 @@
  *
  * Running softmax as in Milakov & Gimelshein 2018 (arXiv 1805.02867) and Dao
  * 2023 (arXiv 2307.08691): for each tile of keys the largest score so far, the
- * sum and the output are brought to the new maximum.  A task is one tile of
- * queries of one head; with very few queries (decoding) it is one head, and
- * lanes run along the head instead. */
+ * sum and the output are brought to the new maximum.  A task is a few tiles of
+ * queries of one head, so that a tile of keys is packed once for all of them;
+ * very few queries (decoding) are k_attention_row.c's. */
 #include "device/cpu/attention.h"
 
-/* Up to here queries are taken one by one. */
-enum { FEW_QUERIES = 4 };
+/* Tiles of queries that a task takes at most, where heads are this narrow
+ * (bytes); and tasks that there should at least be before it takes more. */
+enum { MOST_TILES = 8, NARROW = 512, ENOUGH_TASKS = 32 };
 
-static att forward_open(const launch *l)
+static int64_t tiles_in_task(const att *a)
 {
-    att a = att_open(l, launch_in(l, ATT_Q), launch_in(l, ATT_K), launch_in(l, ATT_V));
-    a.bias = launch_in(l, ATT_BIAS);
-    a.k_lengths = launch_in(l, ATT_K_LENGTHS);
-    a.position = launch_in(l, ATT_POSITION);
-    a.rows = launch_in(l, ATT_ROWS);
-    a.rng = launch_in(l, ATT_RNG);
-    return a;
+    int64_t n = a->D * (int64_t)sizeof(real) <= NARROW ? MOST_TILES : 1;
+    while (n > 1 && a->B * a->H * ceil_div(att_tiles(a), n) < ENOUGH_TASKS) n /= 2;
+    return n;
 }
 
+static int forward_phases(const launch *l)
+{
+    return att_open_forward(l).T <= ATT_FEW ? K(attention_row).phases(l) : 1;
+}
+static size_t forward_shared(const launch *l)
+{
+    return att_open_forward(l).T <= ATT_FEW ? K(attention_row).shared(l) : 0;
+}
 static int64_t forward_tasks(const launch *l, int phase)
 {
-    (void)phase;
-    att a = forward_open(l);
-    return a.D || launch_out(l, 1)->data ? a.B * a.H * (a.T <= FEW_QUERIES ? a.T > 0 : att_tiles(&a)) : 0;
+    att a = att_open_forward(l);
+    if (!a.D && !launch_out(l, 1)->data) return 0;
+    if (a.T <= ATT_FEW) return K(attention_row).tasks(l, phase);
+    return a.B * a.H * ceil_div(att_tiles(&a), tiles_in_task(&a));
 }
 
-/* Queries of entry b that count. */
-static int64_t queries(const launch *l, const att *a, int64_t b)
+/* --- what a task holds ------------------------------------------------------------ */
+
+/* A tile of queries: q and out are D x n_query; top and sum one number a query:
+ * largest score so far, sum of weights. */
+typedef struct running { att_tile tile; bool begun; real *q, *out, *top, *sum; } running;
+
+/* Shared by the tiles of a task: a tile of keys and values (rows of D); score,
+ * keep and bias keys x n_query; what to subtract from each query's scores. */
+typedef struct room { real *k, *v, *score, *keep, *bias, *base; } room;
+
+static room room_in(const att *a, char *local, running *r, int64_t n)
 {
-    const operand *o = launch_in(l, ATT_Q_LENGTHS);
-    return att_given(o) ? max_i64(0, min_i64(a->T, att_i32(o, b))) : a->T;
-}
-
-static real *lse_at(const launch *l, const att *a, int64_t b, int64_t h, int64_t i)
-{
-    real *lse = (real *)launch_out(l, 1)->data;
-    return lse ? lse + (b * a->H + h) * a->T + i : NULL;
-}
-
-static real *y_at(const launch *l, const att *a, int64_t b, int64_t h, int64_t i)
-{
-    return (real *)launch_out(l, 0)->data + ((b * a->T + i) * a->H + h) * a->D;
-}
-
-/* --- a tile of queries ---------------------------------------------------------- */
-
-/* A tile at work: q and out are D x n_query; score, keep and bias keys x
- * n_query; the rest one number a query: largest score so far, sum of weights,
- * what to subtract, what older sums are multiplied by. */
-typedef struct running { real *q, *out, *room, *score, *keep, *bias, *top, *sum, *base, *fade; } running;
-
-static running running_in(const att *a, char *local)
-{
+    int64_t W = a->n_query, tile = ATT_KEYS * W, keys = ceil_div(a->D * ATT_KEYS, VEC_LANES) * VEC_LANES;
     real *at = (real *)local;
-    int64_t W = a->n_query;
-    running r;
-    r.q = at, at += a->D * W;
-    r.out = at, at += a->D * W;
-    r.room = at, at += ceil_div(a->D * ATT_KEYS, VEC_LANES) * VEC_LANES;
-    r.score = at, at += ATT_KEYS * W;
-    r.keep = at, at += ATT_KEYS * W;
-    r.bias = at, at += ATT_KEYS * W;
-    r.top = at, at += W;
-    r.sum = at, at += W;
-    r.base = at, at += W;
-    r.fade = at, at += W;
+    room m = { .k = at, .v = at + keys };
+    at += 2 * keys;
+    m.score = at, at += tile;
+    m.keep = at, at += tile;
+    m.bias = at, at += tile;
+    m.base = at, at += W;
+    for (int64_t i = 0; i < n; i++) {
+        r[i].q = at, at += a->D * W;
+        r[i].out = at, at += a->D * W;
+        r[i].top = at, at += W;
+        r[i].sum = at, at += W;
+    }
     assert((char *)at - local <= LOCAL_BYTES);
-    return r;
+    return m;
 }
 
-static void begin(const att *a, const att_tile *t, running *r)
+/* The queries, transposed and scaled. */
+static void begin(const att *a, running *r)
 {
-    int64_t W = a->n_query;
-    tile_transpose(t->n, a->D, att_at(a->q, t->b, t->q0, t->h), a->q->stride[1], a->q->stride[3], a->scale, r->q, W);
+    r->begun = true;
+    const att_tile *t = &r->tile;
+    int64_t W = a->n_query, row = a->q->stride[1];
+    const real *from = (const real *)att_at(a->q, t->b, t->q0, t->h);
+    if (!att_dense(a->q)) {
+        for (int64_t c = 0; c < t->n; c++) att_copy(a->q, att_at(a->q, t->b, t->q0 + c, t->h), a->D, 1, r->out + c * a->D);
+        from = r->out, row = a->D;
+    }
+    tile_transpose(t->n, a->D, from, row, 1, a->scale, r->q, W);
     att_clear_columns(r->q, a->D, t->n, t->cols, W);
     for (int64_t d = 0; d < a->D; d++) memset(r->out + d * W, 0, (size_t)t->cols * sizeof(real));
     for (int64_t c = 0; c < t->cols; c++) r->top[c] = (real)-INFINITY, r->sum[c] = 0;
 }
 
+/* --- a tile of queries meets a tile of keys ------------------------------------------ */
+
 /* The maximum after this tile; everything so far fades by exp(old - new). */
-static void raise_top(const att *a, const att_tile *t, running *r, const att_strip *strip, int n_strip)
+static void raise_top(const att *a, const room *m, running *r, const att_strip *strip, int n_strip)
 {
-    int64_t W = a->n_query, cols = t->cols;
-    real *restrict base = r->base, *restrict fade = r->fade, *restrict top = r->top, *restrict sum = r->sum;
-    memcpy(base, top, (size_t)cols * sizeof(real));
-    for (const att_strip *s = strip; s < strip + n_strip; s++)
-        for (int64_t j = s->j0; j < s->j0 + s->n; j++) {
-            const real *restrict score = r->score + j * W;
-            for (int64_t c = s->c0; c < s->c1; c++) base[c] = score[c] > base[c] ? score[c] : base[c];
+    int64_t W = a->n_query;
+    for (int64_t c = 0; c < r->tile.cols; c += VEC_LANES) {
+        tile_vec old = tile_load(r->top + c), lowest = tile_splat((real)-INFINITY), high[4] = { old, old, old, old };
+        for (const att_strip *s = strip; s < strip + n_strip; s++) {
+            const real *score = m->score + s->j0 * W + c;
+            if (c < s->c0 || c >= s->c1) continue;
+            int64_t j = 0;
+            for (; j + 4 <= s->n; j += 4)
+                TILE_UNROLL for (int u = 0; u < 4; u++) high[u] = tile_max(tile_load(score + (j + u) * W), high[u]);
+            for (; j < s->n; j++) high[0] = tile_max(tile_load(score + j * W), high[0]);
         }
-    int changed = 0;
-    for (int64_t c = 0; c < cols; c++) changed |= base[c] != top[c] && sum[c] != 0;
-    memcpy(fade, top, (size_t)cols * sizeof(real));
-    memcpy(top, base, (size_t)cols * sizeof(real));
-    for (int64_t c = 0; c < cols; c++) {
-        real b = base[c] == (real)-INFINITY ? 0 : base[c];      /* nothing seen yet */
-        fade[c] = fade[c] == base[c] ? 1 : att_exp(fade[c] - b);
-        base[c] = b;
-    }
-    if (!changed) return;
-    for (int64_t c = 0; c < cols; c++) sum[c] *= fade[c];
-    for (int64_t d = 0; d < a->D; d++) {
-        real *restrict out = r->out + d * W;
-        for (int64_t c = 0; c < cols; c++) out[c] *= fade[c];
+        tile_vec top = tile_max(tile_max(high[0], high[1]), tile_max(high[2], high[3]));
+        tile_vec base = TILE_WHERE(top == lowest, tile_splat(0), top);      /* nothing seen yet */
+        tile_store(r->top + c, top);
+        tile_store(m->base + c, base);
+        if (!TILE_ANY(old != top) || !TILE_ANY(old != lowest)) continue;
+        tile_vec fade = TILE_WHERE(old == top, tile_splat(1), att_exp(old - base));
+        tile_store(r->sum + c, tile_load(r->sum + c) * fade);
+        for (int64_t d = 0; d < a->D; d++) tile_store(r->out + d * W + c, tile_load(r->out + d * W + c) * fade);
     }
 }
 
 /* Scores become weights; their sums, and after that the dropped ones. */
-static void weigh(const att *a, running *r, const att_strip *s, bool drop)
-{
-    real *restrict sum = r->sum;
-    const real *restrict base = r->base;
-    for (int64_t j = s->j0; j < s->j0 + s->n; j++) {
-        real *restrict score = r->score + j * a->n_query;
-        const real *restrict keep = r->keep + j * a->n_query;
-        for (int64_t c = s->c0; c < s->c1; c++) {
-            real p = att_exp(score[c] - base[c]);
-            sum[c] += p;
-            score[c] = p;
-        }
-        if (drop)
-            for (int64_t c = s->c0; c < s->c1; c++) score[c] *= keep[c];
-    }
-}
-
-static void add_keys(const att *a, const att_tile *t, running *r, int64_t j0)
-{
-    int64_t W = a->n_query, j1 = min_i64(j0 + ATT_KEYS, t->end), h = t->h / a->group;
-    att_strip strip[ATT_STRIPS];
-    int n_strip = att_cut(a, t, j0, j1, strip);
-    if (!n_strip) return;
-    att_rows k = att_pack(a, a->k, t->b, h, j0, j1, true, r->room);
-    const real *bias = att_bias(a, t, j0, j1, r->bias);
-    for (int i = 0; i < n_strip; i++) att_scores(a, t, &strip[i], j0, r->q, k, bias, r->score, NULL);
-    raise_top(a, t, r, strip, n_strip);
-    bool drop = a->dropout > 0;
-    if (drop) att_keep(a, t, j0, j1, r->keep);
-    att_rows v = att_pack(a, a->v, t->b, h, j0, j1, false, r->room);
-    for (att_strip *s = strip; s < strip + n_strip; s++) {
-        weigh(a, r, s, drop);
-        tile_product(a->D, s->c1 - s->c0, s->n, v.at + s->j0 * v.row, 1, v.row, r->score + s->j0 * W + s->c0, W,
-                     r->out + s->c0, W, true);
-    }
-}
-
-static void finish(const launch *l, const att *a, const att_tile *t, running *r)
+static void weigh(const att *a, const room *m, running *r, const att_strip *s, bool drop)
 {
     int64_t W = a->n_query;
-    for (int64_t c = 0; c < t->cols; c++) r->fade[c] = r->sum[c] == 0 ? 0 : 1 / r->sum[c];
-    for (int64_t d = 0; d < a->D; d++) {
-        real *restrict out = r->out + d * W;
-        const real *restrict factor = r->fade;
-        for (int64_t c = 0; c < t->cols; c++) out[c] *= factor[c];
+    for (int64_t c = s->c0; c < s->c1; c += VEC_LANES) {
+        tile_vec sum = tile_load(r->sum + c), base = tile_load(m->base + c);
+        real *score = m->score + s->j0 * W + c;
+        const real *keep = m->keep + s->j0 * W + c;
+        ATT_UNROLL for (int64_t j = 0; j < s->n * W; j += W) {
+            tile_vec p = att_exp(tile_load(score + j) - base);
+            sum += p;
+            if (drop) p *= tile_load(keep + j);
+            tile_store(score + j, p);
+        }
+        tile_store(r->sum + c, sum);
     }
-    tile_transpose(a->D, t->n, r->out, W, 1, 1, y_at(l, a, t->b, t->h, t->q0), a->H * a->D);
-    real *lse = lse_at(l, a, t->b, t->h, t->q0);
+}
+
+static void add_keys(const att *a, const room *m, running *r, int64_t j0)
+{
+    const att_tile *t = &r->tile;
+    int64_t W = a->n_query, D = a->D, j1 = min_i64(j0 + ATT_KEYS, t->end);
+    att_strip strip[ATT_STRIPS];
+    int n_strip = j0 < t->first ? 0 : att_cut(a, t, j0, j1, strip);
+    if (!n_strip) return;
+    const real *bias = att_bias(a, t, j0, j1, m->bias);
+    for (int i = 0; i < n_strip; i++) att_scores(a, t, &strip[i], j0, r->q, m->k, bias, m->score, NULL);
+    raise_top(a, m, r, strip, n_strip);
+    bool drop = a->dropout > 0;
+    if (drop) att_keep(a, t, j0, j1, m->keep);
+    for (att_strip *s = strip; s < strip + n_strip; s++) {
+        weigh(a, m, r, s, drop);
+        tile_product(D, s->c1 - s->c0, s->n, m->v + s->j0 * D, 1, D, m->score + s->j0 * W + s->c0, W, r->out + s->c0, W, true);
+    }
+}
+
+static void finish(const launch *l, const att *a, running *r)
+{
+    const att_tile *t = &r->tile;
+    int64_t W = a->n_query;
+    for (int64_t c = 0; c < t->cols; c += VEC_LANES) {
+        tile_vec sum = tile_load(r->sum + c), none = tile_splat(0), factor = TILE_WHERE(sum == none, none, tile_splat(1) / sum);
+        for (int64_t d = 0; d < a->D; d++) tile_store(r->out + d * W + c, tile_load(r->out + d * W + c) * factor);
+    }
+    tile_transpose(a->D, t->n, r->out, W, 1, 1, att_y(l, a, t->b, t->h, t->q0), a->H * a->D);
+    real *lse = att_lse(l, a, t->b, t->h, t->q0);
     if (lse)
         for (int64_t c = 0; c < t->n; c++)
             lse[c] = r->sum[c] == 0 ? (real)-INFINITY : r->top[c] + (real)log((double)r->sum[c]);
 }
 
-/* Queries from .. to see nothing. */
-static void nothing_seen(const launch *l, const att *a, int64_t b, int64_t h, int64_t from, int64_t to)
+/* All tiles of queries meet keys j0 .. j1; meanwhile what comes next is called
+ * for, a little at a time. */
+static void meet_keys(const launch *l, const att *a, const room *m, running *r, int64_t n, int64_t j0, int64_t j1)
 {
-    for (int64_t i = from; i < to; i++) {
-        memset(y_at(l, a, b, h, i), 0, (size_t)a->D * sizeof(real));
-        if (lse_at(l, a, b, h, i)) *lse_at(l, a, b, h, i) = (real)-INFINITY;
+    int64_t b = r->tile.b, h = r->tile.h / a->group, D = a->D, bytes = D * (int64_t)sizeof(real);
+    att_pack(a, a->k, b, h, j0, j1, 1, m->k);
+    att_pack(a, a->v, b, h, j0, j1, 1, m->v);
+    for (int64_t i = 0; i < n; i++) {
+        const att_tile *t = &r[i].tile, *next = &r[i + 1].tile;
+        int64_t k0 = min_i64(a->S, j1 + ATT_KEYS * i / n), k1 = min_i64(a->S, j1 + ATT_KEYS * (i + 1) / n);
+        if (!att_given(a->rows)) att_prefetch(a->k, b, h, k0, k1), att_prefetch(a->v, b, h, k0, k1);
+        if (!r[i].begun) begin(a, &r[i]);
+        if (i + 1 < n && !r[i + 1].begun) att_prefetch(a->q, b, t->h, next->q0, next->q0 + next->n);
+        if (j0 < t->end && j1 >= t->end)
+            att_prefetch_bytes((const char *)att_y(l, a, b, t->h, t->q0), a->H * bytes, t->n, bytes, 1);
+        add_keys(a, m, &r[i], j0);
     }
-}
-
-static void query_tile(const launch *l, const att *a, int64_t task, char *local)
-{
-    int64_t n_tile = att_tiles(a), q0 = (n_tile - 1 - task % n_tile) * a->n_query;      /* the longest first */
-    int64_t b = task / n_tile / a->H, h = task / n_tile % a->H;
-    int64_t end = min_i64(q0 + a->n_query, a->T), n = min_i64(end, queries(l, a, b)) - q0;
-    if (n > 0) {
-        att_tile t = att_tile_at(a, b, h, q0, n);
-        running r = running_in(a, local);
-        begin(a, &t, &r);
-        for (int64_t j0 = t.first; j0 < t.end; j0 += ATT_KEYS) add_keys(a, &t, &r, j0);
-        finish(l, a, &t, &r);
-    }
-    nothing_seen(l, a, b, h, q0 + max_i64(n, 0), end);
-}
-
-/* --- few queries ------------------------------------------------------------------ */
-
-/* out += sum over j of p[j] v[j], rows of n. */
-static void add_values(const real *p, const real *const *v, int64_t n_key, int64_t n, real *out)
-{
-    int64_t d = 0;
-    for (; d + 4 * VEC_LANES <= n; d += 4 * VEC_LANES) {
-        tile_vec s[4];
-        TILE_UNROLL for (int w = 0; w < 4; w++) s[w] = tile_load(out + d + w * VEC_LANES);
-        for (int64_t j = 0; j < n_key; j++) {
-            tile_vec x = tile_splat(p[j]);
-            TILE_UNROLL for (int w = 0; w < 4; w++) s[w] = tile_fma(x, tile_load(v[j] + d + w * VEC_LANES), s[w]);
-        }
-        TILE_UNROLL for (int w = 0; w < 4; w++) tile_store(out + d + w * VEC_LANES, s[w]);
-    }
-    for (; d + VEC_LANES <= n; d += VEC_LANES) {
-        tile_vec s = tile_load(out + d);
-        for (int64_t j = 0; j < n_key; j++) s = tile_fma(tile_splat(p[j]), tile_load(v[j] + d), s);
-        tile_store(out + d, s);
-    }
-    for (; d < n; d++)
-        for (int64_t j = 0; j < n_key; j++) out[d] += p[j] * v[j][d];
-}
-
-/* Addresses of n keys (or values): in place where their elements are
- * neighbours, else copied to room. */
-static void key_rows(const att *a, const operand *k, const att_tile *t, int64_t j0, int64_t j1, const real **row,
-                     real *room)
-{
-    int64_t h = t->h / a->group;
-    bool dense = k->stride[3] == 1;
-    const real *copy = dense ? room : att_pack(a, k, t->b, h, j0, j1, false, room).at;
-    if (dense) memset(room, 0, (size_t)a->D * sizeof(real));      /* what a row index that points nowhere reads */
-    for (int64_t j = j0; j < j1; j++) {
-        const real *at = dense ? att_key(a, k, t->b, h, j) : copy + (j - j0) * a->D;
-        row[j - j0] = at ? at : room;
-    }
-}
-
-static void query_row(const launch *l, const att *a, const att_tile *t, char *local)
-{
-    real *q = (real *)local, *out = q + a->D, *room = out + a->D, score[ATT_KEYS], keep[ATT_KEYS];
-    real top = (real)-INFINITY, sum = 0;
-    const real *row[ATT_KEYS];
-    const operand *o = a->bias;
-    const real *from = att_at(a->q, t->b, t->q0, t->h);
-    for (int64_t d = 0; d < a->D; d++) q[d] = from[d * a->q->stride[3]] * a->scale, out[d] = 0;
-    for (int64_t j0 = t->first; j0 < t->end; j0 += ATT_KEYS) {
-        int64_t n = min_i64(ATT_KEYS, t->end - j0);
-        key_rows(a, a->k, t, j0, j0 + n, row, room);
-        for (int64_t j = 0; j < n; j++) score[j] = tile_dot(q, row[j], a->D);
-        if (a->softcap > 0) att_softcap(score, NULL, a->softcap, n);
-        if (att_given(o)) {
-            const real *bias = (const real *)o->data + (o->dim[0] > 1 ? t->b * o->stride[0] : 0) +
-                               (o->dim[1] > 1 ? t->h * o->stride[1] : 0) + t->q0 * o->stride[2];
-            for (int64_t j = 0; j < n; j++) score[j] += bias[(j0 + j) * o->stride[3]];
-        }
-        int64_t skip = a->window > 0 ? max_i64(0, t->shift - a->window + 1 - j0) : 0;     /* before the window */
-        for (int64_t j = 0; j < min_i64(skip, n); j++) score[j] = (real)-INFINITY;
-        real old = top, base;
-        for (int64_t j = 0; j < n; j++) top = score[j] > top ? score[j] : top;
-        base = top == (real)-INFINITY ? 0 : top;
-        if (old != top) {
-            real fade = att_exp(old - base);
-            sum *= fade;
-            for (int64_t d = 0; d < a->D; d++) out[d] *= fade;
-        }
-        for (int64_t j = 0; j < n; j++) score[j] = att_exp(score[j] - base);
-        for (int64_t j = 0; j < n; j++) sum += score[j];
-        if (a->dropout > 0) {
-            att_keep_row(a, t->b, t->h, t->q0, j0, j0 + n, keep);
-            for (int64_t j = 0; j < n; j++) score[j] *= keep[j];
-        }
-        key_rows(a, a->v, t, j0, j0 + n, row, room);
-        add_values(score, row, n, a->D, out);
-    }
-    real factor = sum == 0 ? 0 : 1 / sum, *y = y_at(l, a, t->b, t->h, t->q0);
-    for (int64_t d = 0; d < a->D; d++) y[d] = out[d] * factor;
-    real *lse = lse_at(l, a, t->b, t->h, t->q0);
-    if (lse) *lse = sum == 0 ? (real)-INFINITY : top + (real)log((double)sum);
 }
 
 static void forward_run(const launch *l, int phase, int64_t task, char *local)
 {
-    (void)phase;
-    att a = forward_open(l);
-    if (a.T > FEW_QUERIES) {
-        query_tile(l, &a, task, local);
+    att a = att_open_forward(l);
+    if (a.T <= ATT_FEW) {
+        K(attention_row).run(l, phase, task, local);
         return;
     }
-    int64_t b = task / a.H, h = task % a.H, n = queries(l, &a, b);
-    for (int64_t i = 0; i < n; i++) {
-        att_tile t = att_tile_at(&a, b, h, i, 1);
-        query_row(l, &a, &t, local);
+    int64_t most = tiles_in_task(&a), n_task = ceil_div(att_tiles(&a), most), W = a.n_query;
+    int64_t q0 = (n_task - 1 - task % n_task) * most * W;       /* the longest first */
+    int64_t b = task / n_task / a.H, h = task / n_task % a.H, stop = min_i64(q0 + most * W, a.T);
+    int64_t seen = min_i64(stop, att_n_query(&a, b)), n = 0, first = INT64_MAX, end = 0;
+    running r[MOST_TILES];
+    room m = room_in(&a, local, r, most);
+    for (int64_t i = q0; i < seen; i += W, n++) {
+        r[n].tile = att_tile_at(&a, b, h, i, min_i64(W, seen - i));
+        r[n].begun = false;
+        first = min_i64(first, r[n].tile.first), end = max_i64(end, r[n].tile.end);
     }
-    nothing_seen(l, &a, b, h, n, a.T);
+    for (int64_t j0 = first; j0 < end; j0 += ATT_KEYS) meet_keys(l, &a, &m, r, n, j0, min_i64(j0 + ATT_KEYS, end));
+    for (int64_t i = 0; i < n; i++) {
+        if (!r[i].begun) begin(&a, &r[i]);
+        finish(l, &a, &r[i]);
+    }
+    att_unseen(l, &a, b, h, max_i64(q0, seen), stop);
 }
 
-const kernel K(k_attention) = { .tasks = forward_tasks, .run = forward_run };
+const kernel K(k_attention) = { .phases = forward_phases, .tasks = forward_tasks, .run = forward_run,
+                                .shared = forward_shared };

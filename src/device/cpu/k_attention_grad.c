@@ -5,21 +5,28 @@
  *   p = exp(s - lse)       dp = g v^T       ds = p (dp - rowsum(g y))
  *   dv = p^T g             dk = ds^T q      dq = ds k      dbias = ds
  *
- * Phase 0: a task owns one head of k and v, and walks its tiles of queries;
- * dk and dv grow in place, dq is finished tile by tile.  Where heads are few,
- * their query tiles are dealt to several chunks that sum apart; phase 1 adds
- * the chunks in order.  Phase 2, only for a bias: tasks are tiles of dbias. */
+ * Phase 0: a task owns one head of k and v.  It holds a range of keys and
+ * values (1024 of head size 64), packed once, with the sums of dk and dv, and
+ * walks its tiles of queries; dq grows from range to range in its place.
+ * Where heads are few, their query tiles are dealt to several chunks that sum
+ * apart; phase 1 adds the chunks in order.  Phase 2, only for a bias: tasks
+ * are tiles of dbias.  The scale is a factor of the packed keys, and of dk at
+ * the end. */
 #include "device/cpu/attention.h"
 
+/* Local memory for keys, values and the sums of their gradients. */
+enum { RANGE_BYTES = 1 << 20 };
 /* Tasks that phase 0 should at least have, chunks at most, numbers that one
  * task of phase 1 adds. */
-enum { ENOUGH_TASKS = 32, MAX_CHUNKS = 8, ADD_BLOCK = 16384 };
+enum { ENOUGH_TASKS = 16, MAX_CHUNKS = 8, ADD_BLOCK = 16384 };
 
 typedef struct back {
     att a;
     const operand *y, *lse, *g;
     int64_t n_chunk, n_item;        /* items: query tiles of one group of heads */
     int64_t n_kv;                   /* numbers in k, and in v */
+    int64_t range;                  /* keys that are held at once */
+    bool    apart;                  /* dk and dv of these are summed in local memory */
     real   *dq, *dk, *dv, *dbias;
 } back;
 
@@ -36,6 +43,9 @@ static back back_open(const launch *l)
     z.n_kv = a->B * a->S * a->Hkv * a->D;
     int64_t wanted = z.n_kv > 0 ? ceil_div(ENOUGH_TASKS, a->B * a->Hkv) : 1;
     z.n_chunk = max_i64(1, min_i64(min_i64(wanted, MAX_CHUNKS), z.n_item));
+    int64_t key = 4 * a->D * (int64_t)sizeof(real), held = RANGE_BYTES / max_i64(1, key);
+    z.range = max_i64(ATT_KEYS, min_i64(held, a->S + ATT_KEYS - 1) / ATT_KEYS * ATT_KEYS);
+    z.apart = z.range * key <= RANGE_BYTES;
     z.dq = (real *)launch_out(l, ATTG_DQ)->data, z.dk = (real *)launch_out(l, ATTG_DK)->data;
     z.dv = (real *)launch_out(l, ATTG_DV)->data, z.dbias = (real *)launch_out(l, ATTG_DBIAS)->data;
     return z;
@@ -60,55 +70,54 @@ static int64_t back_tasks(const launch *l, int phase)
 
 /* --- one tile of queries ------------------------------------------------------- */
 
+/* Keys first .. first + n of a head, scaled, and values, in rows of D, the
+ * first `packed` of them so far; dk and dv grow in rows of `step`. */
+typedef struct held { int64_t first, n, packed, step; real *k, *v, *dk, *dv; } held;
+
 /* q and g as dense rows (n_query x row) and transposed (D x n_query); then
  * tiles of keys x n_query: weights, their gradients, and what scores need. */
 typedef struct tiles {
     int64_t row;
-    real *q, *g, *q_t, *g_t, *dq_t, *room, *p, *ds, *bias, *slope, *keep, *lse, *delta;
+    real *q, *g, *q_t, *g_t, *dq_t, *p, *ds, *bias, *slope, *keep, *lse, *delta;
 } tiles;
 
-static tiles tiles_in(const att *a, char *local)
+static real *take(real **at, int64_t n)
+{
+    real *from = *at;
+    *at += ceil_div(n, VEC_LANES) * VEC_LANES;
+    return from;
+}
+
+/* For `keys` at once; dk and dv only where they are summed apart. */
+static tiles tiles_in(const att *a, int64_t keys, bool apart, char *local, held *h)
 {
     tiles r = { .row = ceil_div(a->D, VEC_LANES) * VEC_LANES };
     int64_t W = a->n_query, tile = ATT_KEYS * W;
-    real *at = (real *)local;
-    r.q = at, at += W * r.row;
-    r.g = at, at += W * r.row;
-    r.q_t = at, at += a->D * W;
-    r.g_t = at, at += a->D * W;
-    r.dq_t = at, at += a->D * W;
-    r.room = at, at += ATT_KEYS * r.row;
-    r.p = at, at += tile;
-    r.ds = at, at += tile;
-    r.bias = at, at += tile;
-    r.slope = at, at += tile;
-    r.keep = at, at += tile;
-    r.lse = at, at += W;
-    r.delta = at, at += W;
+    real *at = (real *)local, **rows[] = { &r.q, &r.g }, **turned[] = { &r.q_t, &r.g_t, &r.dq_t };
+    real **square[] = { &r.p, &r.ds, &r.bias, &r.slope, &r.keep }, **line[] = { &r.lse, &r.delta };
+    for (int i = 0; i < 5; i++) *square[i] = take(&at, tile);
+    for (int i = 0; i < 2; i++) *line[i] = take(&at, W);
+    for (int i = 0; i < 2; i++) *rows[i] = take(&at, W * r.row);
+    for (int i = 0; i < 3; i++) *turned[i] = take(&at, a->D * W);
+    /* a product reads rows of D up to whole vectors */
+    h->k = take(&at, keys * a->D + VEC_LANES);
+    h->v = take(&at, keys * a->D + VEC_LANES);
+    h->step = a->D;
+    h->dk = apart ? take(&at, keys * a->D) : NULL;
+    h->dv = apart ? take(&at, keys * a->D) : NULL;
     assert((char *)at - local <= LOCAL_BYTES);
     return r;
 }
 
-/* Query rows of x, times factor, densely; rows that see nothing are zeros. */
-static void pack_rows(const att *a, const operand *x, const att_tile *t, const real *lse, real factor, real *to,
-                      int64_t row)
+/* Query rows of x densely; rows that see nothing are zeros. */
+static void pack_rows(const att *a, const operand *x, const att_tile *t, const real *lse, real *to, int64_t row)
 {
-    int64_t D = a->D, step = x->stride[3];
     for (int64_t c = 0; c < t->cols; c++, to += row) {
-        memset(to, 0, (size_t)row * sizeof(real));
-        if (c >= t->n || lse[c] == (real)INFINITY) continue;
-        const real *restrict from = att_at(x, t->b, t->q0 + c, t->h);
-        if (step == 1) for (int64_t d = 0; d < D; d++) to[d] = from[d] * factor;
-        else for (int64_t d = 0; d < D; d++) to[d] = from[d * step] * factor;
+        bool seen = c < t->n && lse[c] != (real)INFINITY;
+        if (seen) att_copy(x, att_at(x, t->b, t->q0 + c, t->h), a->D, 1, to);
+        int64_t from = seen ? a->D : 0;
+        memset(to + from, 0, (size_t)(row - from) * sizeof(real));
     }
-}
-
-static real dot(const real *x, int64_t x_step, const real *y, int64_t y_step, int64_t n)
-{
-    if (x_step == 1 && y_step == 1) return tile_dot(x, y, n);
-    real s = 0;
-    for (int64_t d = 0; d < n; d++) s += x[d * x_step] * y[d * y_step];
-    return s;
 }
 
 /* Load the tile that begins at q0: a row that sees nothing gets lse = +inf, so
@@ -123,15 +132,18 @@ static att_tile load(const back *z, int64_t b, int64_t h, int64_t q0, tiles *r)
         real x = c < rows ? lse[(q0 + c) * z->lse->stride[2]] : (real)-INFINITY;
         bool seen = x != (real)-INFINITY;
         r->lse[c] = seen ? x : (real)INFINITY;
-        r->delta[c] = seen ? dot(att_at(z->g, b, q0 + c, h), z->g->stride[3], att_at(z->y, b, q0 + c, h),
-                                 z->y->stride[3], a->D) : 0;
         if (seen) n = c + 1;
     }
     att_tile t = att_tile_at(a, b, h, q0, n);
-    pack_rows(a, a->q, &t, r->lse, a->scale, r->q, r->row);
-    pack_rows(a, z->g, &t, r->lse, 1, r->g, r->row);
+    pack_rows(a, a->q, &t, r->lse, r->q, r->row);
+    pack_rows(a, z->g, &t, r->lse, r->g, r->row);
     tile_transpose(t.cols, a->D, r->q, r->row, 1, 1, r->q_t, W);
     tile_transpose(t.cols, a->D, r->g, r->row, 1, 1, r->g_t, W);
+    for (int64_t c = 0; c < W; c++) {
+        const char *y = c < n ? att_at(z->y, b, q0 + c, h) : NULL;
+        if (y && !att_dense(z->y)) att_copy(z->y, y, a->D, 1, r->dq_t), y = (const char *)r->dq_t;
+        r->delta[c] = y && r->lse[c] != (real)INFINITY ? tile_dot(r->g + c * r->row, (const real *)y, a->D) : 0;
+    }
     return t;
 }
 
@@ -139,41 +151,38 @@ static att_tile load(const back *z, int64_t b, int64_t h, int64_t q0, tiles *r)
 static void differentiate(const att *a, tiles *r, const att_strip *s, bool drop, bool sloped)
 {
     int64_t W = a->n_query;
-    const real *restrict lse = r->lse, *restrict delta = r->delta;
     for (int64_t j = s->j0; j < s->j0 + s->n; j++) {
-        real *restrict p = r->p + j * W, *restrict ds = r->ds + j * W;
-        const real *restrict keep = r->keep + j * W, *restrict slope = r->slope + j * W;
-        for (int64_t c = s->c0; c < s->c1; c++) p[c] = att_exp(p[c] - lse[c]);
-        if (drop)
-            for (int64_t c = s->c0; c < s->c1; c++) {
-                ds[c] = p[c] * (ds[c] * keep[c] - delta[c]);
-                p[c] *= keep[c];
-            }
-        else for (int64_t c = s->c0; c < s->c1; c++) ds[c] = p[c] * (ds[c] - delta[c]);
-        if (sloped)
-            for (int64_t c = s->c0; c < s->c1; c++) ds[c] *= slope[c];
+        real *p = r->p + j * W, *ds = r->ds + j * W;
+        const real *keep = r->keep + j * W, *slope = r->slope + j * W;
+        for (int64_t c = s->c0; c < s->c1; c += VEC_LANES) {
+            tile_vec w = att_exp(tile_load(p + c) - tile_load(r->lse + c)), dp = tile_load(ds + c);
+            tile_vec kept = drop ? tile_load(keep + c) : tile_splat(1);
+            if (drop) dp *= kept;
+            dp = w * (dp - tile_load(r->delta + c));
+            if (sloped) dp *= tile_load(slope + c);
+            if (drop) w *= kept;
+            tile_store(ds + c, dp);
+            tile_store(p + c, w);
+        }
     }
 }
 
-/* Fill r->p and r->ds for keys j0 .. j1, strip by strip; *k: the keys.
+/* Fill r->p and r->ds for keys j0 .. j1, strip by strip; k and v: their rows.
  * capped: ds is that of the score before the softcap, else after it. */
-static int gradient_tile(const att *a, const att_tile *t, tiles *r, int64_t j0, int64_t j1, bool capped,
-                         att_strip *strip, att_rows *k)
+static int gradient_tile(const att *a, const att_tile *t, tiles *r, int64_t j0, int64_t j1, const real *k,
+                         const real *v, bool capped, att_strip *strip)
 {
-    int64_t W = a->n_query, h = t->h / a->group;
+    int64_t W = a->n_query, D = a->D;
     int n_strip = att_cut(a, t, j0, j1, strip);
     if (!n_strip) return 0;
-    att_rows v = att_pack(a, a->v, t->b, h, j0, j1, true, r->room);
     for (att_strip *s = strip; s < strip + n_strip; s++)
-        tile_product(s->n, s->c1 - s->c0, a->D, v.at + s->j0 * v.row, v.row, 1, r->g_t + s->c0, W,
-                     r->ds + s->j0 * W + s->c0, W, false);
-    *k = att_pack(a, a->k, t->b, h, j0, j1, false, r->room);
+        tile_product(s->n, s->c1 - s->c0, D, v + s->j0 * D, D, 1, r->g_t + s->c0, W, r->ds + s->j0 * W + s->c0, W, false);
     const real *bias = att_bias(a, t, j0, j1, r->bias);
     bool drop = a->dropout > 0;
     capped = capped && a->softcap > 0;
     if (drop) att_keep(a, t, j0, j1, r->keep);
     for (att_strip *s = strip; s < strip + n_strip; s++) {
-        att_scores(a, t, s, j0, r->q_t, *k, bias, r->p, capped ? r->slope : NULL);
+        att_scores(a, t, s, j0, r->q_t, k, bias, r->p, capped ? r->slope : NULL);
         differentiate(a, r, s, drop, capped);
     }
     return n_strip;
@@ -181,56 +190,99 @@ static int gradient_tile(const att *a, const att_tile *t, tiles *r, int64_t j0, 
 
 /* --- phase 0: dq, dk, dv --------------------------------------------------------- */
 
-/* dk and dv (each may be NULL) of one head: key j at j * step. */
-typedef struct kv_sums { real *dk, *dv; int64_t step; } kv_sums;
-
-static void add_keys(const att *a, const att_tile *t, tiles *r, int64_t j0, const kv_sums *to, bool want_dq)
+/* The tile of keys that begins at j0, of those held: dk, dv (each may be NULL)
+ * and dq_t grow. */
+static void add_keys(const att *a, const att_tile *t, tiles *r, int64_t j0, const held *to, bool want_dq)
 {
-    int64_t W = a->n_query, D = a->D;
+    int64_t W = a->n_query, D = a->D, first = j0 - to->first;
+    int64_t j1 = min_i64(min_i64(j0 + ATT_KEYS, t->end), to->first + to->n);
+    const real *k = to->k + first * D;
     att_strip strip[ATT_STRIPS];
-    att_rows k = {0};
-    int n = gradient_tile(a, t, r, j0, min_i64(j0 + ATT_KEYS, t->end), true, strip, &k);
+    int n = gradient_tile(a, t, r, j0, j1, k, to->v + first * D, true, strip);
     for (const att_strip *s = strip; s < strip + n; s++) {
-        int64_t at = s->j0 * W + s->c0, width = s->c1 - s->c0, j = (j0 + s->j0) * to->step;
+        int64_t at = s->j0 * W + s->c0, width = s->c1 - s->c0, j = (first + s->j0) * to->step;
         if (to->dv)
             tile_product(s->n, D, width, r->p + at, W, 1, r->g + s->c0 * r->row, r->row, to->dv + j, to->step, true);
         if (to->dk)
             tile_product(s->n, D, width, r->ds + at, W, 1, r->q + s->c0 * r->row, r->row, to->dk + j, to->step, true);
-        if (want_dq)
-            tile_product(D, width, s->n, k.at + s->j0 * k.row, 1, k.row, r->ds + at, W, r->dq_t + s->c0, W, true);
+        if (want_dq) tile_product(D, width, s->n, k + s->j0 * D, 1, D, r->ds + at, W, r->dq_t + s->c0, W, true);
     }
 }
 
-static void back_tile(const back *z, int64_t b, int64_t h, int64_t q0, const kv_sums *to, char *local)
+static void clear_rows(real *x, int64_t step, int64_t rows, int64_t n)
+{
+    for (int64_t j = 0; j < rows; j++) memset(x + j * step, 0, (size_t)n * sizeof(real));
+}
+
+/* Keys and values up to `end` are packed when a tile first meets them, and the
+ * next ones called for. */
+static void hold(const att *a, int64_t b, int64_t h, int64_t end, held *to)
+{
+    while (to->packed < to->n && to->first + to->packed < end) {
+        int64_t j0 = to->first + to->packed, j1 = min_i64(j0 + ATT_KEYS, to->first + to->n);
+        int64_t j2 = min_i64(j1 + ATT_KEYS, to->first + to->n);
+        att_pack(a, a->k, b, h, j0, j1, a->scale, to->k + to->packed * a->D);
+        att_pack(a, a->v, b, h, j0, j1, 1, to->v + to->packed * a->D);
+        att_prefetch(a->k, b, h, j1, j2);
+        att_prefetch(a->v, b, h, j1, j2);
+        to->packed = j1 - to->first;
+    }
+}
+
+/* Queries q0 .. of one head meet the keys held. */
+static void back_tile(const back *z, int64_t b, int64_t h, int64_t q0, held *to, tiles *r)
 {
     const att *a = &z->a;
-    tiles r = tiles_in(a, local);
-    att_tile t = load(z, b, h, q0, &r);
-    for (int64_t d = 0; d < a->D; d++) memset(r.dq_t + d * a->n_query, 0, (size_t)t.cols * sizeof(real));
-    for (int64_t j0 = t.first; j0 < t.end; j0 += ATT_KEYS) add_keys(a, &t, &r, j0, to, z->dq != NULL);
-    if (!z->dq) return;
-    int64_t step = a->H * a->D;
-    real *dq = z->dq + (b * a->T + q0) * step + h * a->D;
-    tile_transpose(a->D, t.n, r.dq_t, a->n_query, 1, a->scale, dq, step);
-    for (int64_t c = t.n; c < min_i64(a->n_query, a->T - q0); c++) memset(dq + c * step, 0, (size_t)a->D * sizeof(real));
+    int64_t step = a->H * a->D, rows = min_i64(a->n_query, a->T - q0), W = a->n_query;
+    real *dq = z->dq ? z->dq + (b * a->T + q0) * step + h * a->D : NULL;
+    att_tile t = att_tile_at(a, b, h, q0, rows);
+    int64_t first = max_i64(t.first, to->first), end = min_i64(t.end, to->first + to->n);
+    if (dq && to->first == 0 && t.first >= t.end) clear_rows(dq, step, rows, a->D);
+    if (first >= end) return;
+    t = load(z, b, h, q0, r);
+    int64_t q1 = min_i64(q0 + rows + W, a->T);
+    att_prefetch(a->q, b, h, q0 + rows, q1);
+    att_prefetch(z->g, b, h, q0 + rows, q1);
+    att_prefetch(z->y, b, h, q0 + rows, q1);
+    hold(a, b, h / a->group, end, to);
+    bool fresh = to->first <= t.first;
+    if (dq && fresh) clear_rows(dq + t.n * step, step, rows - t.n, a->D), clear_rows(r->dq_t, W, a->D, t.cols);
+    else if (dq) tile_transpose(t.n, a->D, dq, step, 1, 1, r->dq_t, W), att_clear_columns(r->dq_t, a->D, t.n, t.cols, W);
+    if (dq) att_prefetch_bytes((const char *)dq, step * (int64_t)sizeof(real), t.n, a->D * (int64_t)sizeof(real), 1);
+    for (int64_t j0 = first; j0 < min_i64(end, t.end); j0 += ATT_KEYS) add_keys(a, &t, r, j0, to, dq != NULL);
+    if (dq) tile_transpose(a->D, t.n, r->dq_t, W, 1, 1, dq, step);
+}
+
+/* to = or += factor * sums, rows of n; to may be sums itself. */
+static void give_rows(const real *sums, int64_t sum_step, real factor, real *to, int64_t step, int64_t rows, int64_t n)
+{
+    for (int64_t j = 0; j < rows; j++, sums += sum_step, to += step)
+        for (int64_t d = 0; d < n; d++) to[d] = sums[d] * factor;
 }
 
 static void back_head(const launch *l, const back *z, int64_t task, char *local)
 {
     const att *a = &z->a;
-    int64_t chunk = task % z->n_chunk, b = task / z->n_chunk / a->Hkv, hk = task / z->n_chunk % a->Hkv;
-    int64_t at = (b * a->S * a->Hkv + hk) * a->D, n_tile = att_tiles(a);
-    kv_sums to = { .dk = z->dk ? z->dk + at : NULL, .dv = z->dv ? z->dv + at : NULL, .step = a->Hkv * a->D };
-    if (z->n_chunk > 1) {
-        to.dk = (real *)l->shared + 2 * chunk * z->n_kv + at;
-        to.dv = to.dk + z->n_kv;
+    int64_t chunk = task % z->n_chunk, b = task / z->n_chunk / a->Hkv, hk = task / z->n_chunk % a->Hkv, D = a->D;
+    int64_t at = (b * a->S * a->Hkv + hk) * D, n_tile = att_tiles(a), step = a->Hkv * D;
+    real *dk = z->dk, *dv = z->dv;
+    if (z->n_chunk > 1) dk = (real *)l->shared + 2 * chunk * z->n_kv, dv = dk + z->n_kv;
+    held to;
+    tiles r = tiles_in(a, z->range, z->apart, local, &to);
+    /* without keys: once, for the zeros of dq */
+    for (to.first = 0; to.first < max_i64(1, a->S); to.first += z->range) {
+        to.n = min_i64(z->range, a->S - to.first);
+        real *dk_to = dk ? dk + at + to.first * step : NULL, *dv_to = dv ? dv + at + to.first * step : NULL;
+        if (!z->apart) to.dk = dk_to, to.dv = dv_to, to.step = step;
+        else to.dk = dk ? to.dk : NULL, to.dv = dv ? to.dv : NULL;
+        to.packed = 0;
+        if (to.dk) clear_rows(to.dk, to.step, to.n, D);
+        if (to.dv) clear_rows(to.dv, to.step, to.n, D);
+        for (int64_t i = chunk; i < z->n_item; i += z->n_chunk)
+            back_tile(z, b, hk * a->group + i / n_tile, i % n_tile * a->n_query, &to, &r);
+        if (to.dk) give_rows(to.dk, to.step, a->scale, dk_to, step, to.n, D);
+        if (to.dv && z->apart) give_rows(to.dv, to.step, 1, dv_to, step, to.n, D);
     }
-    for (int64_t j = 0; j < a->S; j++) {
-        if (to.dk) memset(to.dk + j * to.step, 0, (size_t)a->D * sizeof(real));
-        if (to.dv) memset(to.dv + j * to.step, 0, (size_t)a->D * sizeof(real));
-    }
-    for (int64_t i = chunk; i < z->n_item; i += z->n_chunk)
-        back_tile(z, b, hk * a->group + i / n_tile, i % n_tile * a->n_query, &to, local);
 }
 
 /* --- phase 1: chunks into one ------------------------------------------------------ */
@@ -260,14 +312,17 @@ static void bias_tile(const back *z, int64_t task, char *local)
     int64_t rows = min_i64(W, a->T - q0), last_b = nb == a->B ? b1 + 1 : a->B, last_h = nh == a->H ? h1 + 1 : a->H;
     real *dbias = z->dbias + ((b1 * nh + h1) * a->T + q0) * S;
     memset(dbias, 0, (size_t)(rows * S) * sizeof(real));
-    tiles r = tiles_in(a, local);
+    held m;
+    tiles r = tiles_in(a, ATT_KEYS, false, local, &m);
     for (int64_t b = b1; b < last_b; b++)
         for (int64_t h = h1; h < last_h; h++) {
             att_tile t = load(z, b, h, q0, &r);
             for (int64_t j0 = t.first; j0 < t.end; j0 += ATT_KEYS) {
                 att_strip strip[ATT_STRIPS];
-                att_rows k;
-                int n = gradient_tile(a, &t, &r, j0, min_i64(j0 + ATT_KEYS, t.end), false, strip, &k);
+                int64_t j1 = min_i64(j0 + ATT_KEYS, t.end);
+                att_pack(a, a->k, b, h / a->group, j0, j1, a->scale, m.k);
+                att_pack(a, a->v, b, h / a->group, j0, j1, 1, m.v);
+                int n = gradient_tile(a, &t, &r, j0, j1, m.k, m.v, false, strip);
                 for (const att_strip *s = strip; s < strip + n; s++)
                     for (int64_t c = s->c0; c < min_i64(s->c1, t.n); c++)
                         for (int64_t j = s->j0; j < s->j0 + s->n; j++) dbias[c * S + j0 + j] += r.ds[j * W + c];

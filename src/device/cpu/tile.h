@@ -21,6 +21,7 @@
 #endif
 
 typedef real tile_vec __attribute__((vector_size(VEC_BYTES), may_alias));
+typedef int tile_bits __attribute__((vector_size(VEC_BYTES)));
 typedef real tile_vec_loose __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
 
 TILE_INLINE tile_vec tile_load(const real *p)            { return *(const tile_vec_loose *)p; }
@@ -36,6 +37,30 @@ TILE_INLINE tile_vec tile_fma(tile_vec a, tile_vec b, tile_vec c)
     return _Generic((real)0, float: _mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c));
 #else
     return a * b + c;
+#endif
+}
+
+/* Lanes of a where the mask (of a comparison) is set, else of b. */
+#define TILE_WHERE(mask, a, b) ((tile_vec)(((mask) & (__typeof__(mask))(a)) | (~(mask) & (__typeof__(mask))(b))))
+
+/* The larger of each pair; b where a is no number. */
+TILE_INLINE tile_vec tile_max(tile_vec a, tile_vec b)
+{
+#if defined(__AVX512F__)
+    return (tile_vec)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    return TILE_WHERE(a > b, a, b);
+#endif
+}
+#define TILE_ANY(mask) tile_any_bits((tile_bits)(mask))
+TILE_INLINE bool tile_any_bits(tile_bits x)
+{
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)x, (__m256i)x);
+#else
+    return (x[0] | x[1] | x[2] | x[3]) != 0;
 #endif
 }
 
