@@ -20,6 +20,7 @@ expect() {
 
 expect avx2   k_elementwise 'vfn?m(add|sub).*ymm' 60
 expect avx512 k_elementwise 'vfn?m(add|sub).*zmm' 60
+expect amx    k_elementwise 'vfn?m(add|sub).*zmm' 60
 expect plain  k_elementwise '(mul|add)ps' 60
 expect avx2   k_gemm        'vfmadd.*ymm' 12
 expect avx512 k_gemm        'vfmadd.*zmm' 12
@@ -28,7 +29,7 @@ expect avx512 k_norm        'vfn?m(add|sub).*zmm' 5
 
 # Calls a float kernel must not make, one element at a time.
 scalar='(exp|exp2|expm1|log|log1p|log2|tanh|sin|cos|erf|pow|fma|floor|round|rint|nearbyint|fmin|fmax)f|exp|tanh|fma'
-for table in plain avx2 avx512; do
+for table in plain avx2 avx512 amx; do
     for object in "$build/CMakeFiles/genet_kernels_$table.dir"/src/device/cpu/k_*.c.o; do
         calls=$(nm -u "$object" | awk '{ print $NF }' | grep -xE "$scalar" | tr '\n' ' ')
         [ -z "$calls" ] || { echo "$table $(basename "$object" .c.o) calls $calls"; bad=1; }

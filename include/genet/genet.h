@@ -131,7 +131,7 @@ GENET_API genet_tensor *genet_checkpoint(genet_tensor *t);
 
 /* The CPU with n_threads threads (0: as many as the process may use).  The
  * instruction set is the best available, or what GENET_ISA says (plain,
- * avx2, avx512). */
+ * avx2, avx512, amx). */
 GENET_API genet_device *genet_device_cpu(int n_threads, genet_err *err);
 /* The CPU behind addresses that fault when the host touches them: proves that
  * tensor memory is only reached through write, read and adopt. */

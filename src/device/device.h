@@ -100,8 +100,8 @@ typedef struct kernel_table {
     const kernel       *elementwise;    /* runs a launch that is only a program */
 } kernel_table;
 
-/* real = float for plain, avx2, avx512; double; int32_t (elementwise only). */
-extern const kernel_table genet__kernels_plain, genet__kernels_avx2, genet__kernels_avx512,
+/* real = float for plain, avx2, avx512, amx; double; int32_t (elementwise only). */
+extern const kernel_table genet__kernels_plain, genet__kernels_avx2, genet__kernels_avx512, genet__kernels_amx,
                           genet__kernels_f64, genet__kernels_i32;
 /* Bytes moved whatever their type; compiled once: concat, pad, gather, ... */
 extern const kernel *const genet__move_kernels[OP_COUNT];
@@ -134,4 +134,7 @@ struct genet_device {
 
 /* The instruction set that GENET_ISA names, or the best one here. */
 const kernel_table *genet__cpu_table(genet_err *err);
+/* The tables of float that run here, the best first; returns how many. */
+enum { CPU_TABLES = 4 };
+int genet__cpu_tables(const kernel_table *out[CPU_TABLES]);
 #endif

@@ -7,7 +7,7 @@ run=$work/run
 # --- usage and help
 expect 2 'usage: genet VERB' "$GENET"
 expect 0 'usage: genet VERB' "$GENET" --help
-expect 0 '^genet [0-9]+\.[0-9]+\.[0-9]+ \(commit .*, (plain|avx2|avx512)\)' "$GENET" --version
+expect 0 '^genet [0-9]+\.[0-9]+\.[0-9]+ \(commit .*, (plain|avx2|avx512|amx)\)' "$GENET" --version
 expect 2 'no verb "trian"; did you mean train' "$GENET" trian
 for verb in train generate eval predict info plan bench; do expect 0 "usage: genet $verb" "$GENET" $verb --help; done
 expect 0 '--gradient-accumulation-steps N +.*\(1\)' "$GENET" train gpt2 --help

@@ -158,17 +158,13 @@ static void naive(values *z)
 
 typedef struct isa { const char *name; dtype real; const kernel_table *table; } isa;
 
-static int isas(isa out[4])
+static int isas(isa out[1 + CPU_TABLES])
 {
     int n = 0;
+    const kernel_table *table[CPU_TABLES];
     out[n++] = (isa){ "f64", GENET_F64, &genet__kernels_f64 };
-    out[n++] = (isa){ "plain", GENET_F32, &genet__kernels_plain };
-#ifndef GENET_ONLY_PLAIN
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        out[n++] = (isa){ "avx2", GENET_F32, &genet__kernels_avx2 };
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        out[n++] = (isa){ "avx512", GENET_F32, &genet__kernels_avx512 };
-#endif
+    for (int i = 0, here = genet__cpu_tables(table); i < here; i++)
+        out[n++] = (isa){ table[i]->isa, GENET_F32, table[i] };
     return n;
 }
 
@@ -304,7 +300,7 @@ static void check(problem p)
 {
     values z = values_of(p);
     naive(&z);
-    isa all[4];
+    isa all[1 + CPU_TABLES];
     for (int i = 0, n = isas(all); i < n; i++) {
         operand f[2 + ATT_N_IN], b[ATTG_N_OUT + ATTG_N_IN];
         double tolerance = all[i].real == GENET_F64 ? 1e-11 : 2e-5;
@@ -400,7 +396,7 @@ static void test_infinite_bias(void **state)
         values z = values_of((problem){ .B = 1, .T = T, .S = 20, .H = 1, .Hkv = 1, .D = 6, .bias_b = 1, .bias_h = 1, .position = -1 });
         for (int64_t j = 0; j < 20; j++) z.bias[j] = -INFINITY, z.bias[20 + j] = j % 3 ? -INFINITY : 0;
         naive(&z);
-        isa all[4];
+        isa all[1 + CPU_TABLES];
         for (int i = 0, n = isas(all); i < n; i++) {
             operand f[2 + ATT_N_IN], b[ATTG_N_OUT + ATTG_N_IN];
             forward(&z, &all[i], f, false);
@@ -454,7 +450,7 @@ static void test_causal_bits(void **state)
 {
     (void)state;
     problem p = { .B = 1, .T = 70, .S = 70, .H = 2, .Hkv = 1, .D = 20, .causal = true, .position = -1, .k_lengths = true };
-    isa all[4];
+    isa all[1 + CPU_TABLES];
     for (int i = 0, n = isas(all); i < n; i++) {
         operand f[2 + ATT_N_IN], g[2 + ATT_N_IN];
         values z = values_of(p);
@@ -482,7 +478,7 @@ static void test_order_bits(void **state)
     (void)state;
     problem p = { .B = 2, .T = 150, .S = 150, .H = 4, .Hkv = 1, .D = 12, .causal = true, .position = -1,
                   .bias_b = 1, .bias_h = -1, .dropout = .2 };
-    isa all[4];
+    isa all[1 + CPU_TABLES];
     values z = values_of(p);
     for (int i = 0, n = isas(all); i < n; i++) {
         operand f[2][2 + ATT_N_IN], b[2][ATTG_N_OUT + ATTG_N_IN];
@@ -515,7 +511,7 @@ static void test_known(void **state)
     const double want[2][9] = {
         { .73554154, .52891692, .73554154, .52891692, .73554154, .73554154, .73554154, .73554154, .52891692 },
         { 1, 0, 1, .35954252, .64045748, 1, .73554154, .73554154, .52891692 } };
-    isa all[4];
+    isa all[1 + CPU_TABLES];
     for (int causal = 0; causal < 2; causal++) {
         values z = values_of((problem){ .B = 1, .T = 3, .S = 3, .H = 1, .Hkv = 1, .D = 3, .causal = causal, .position = -1 });
         memcpy(z.q, x, sizeof x), memcpy(z.k, x, sizeof x), memcpy(z.v, x, sizeof x);

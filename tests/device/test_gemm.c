@@ -19,25 +19,15 @@
 
 /* --- instruction sets ------------------------------------------------------------- */
 
-extern const kernel genet__k_matmul_plain, genet__k_matmul_f64;
-#ifndef GENET_ONLY_PLAIN
-extern const kernel genet__k_matmul_avx2, genet__k_matmul_avx512;
-#endif
+typedef struct isa { const char *name; const kernel *kernel; dtype dtype; double eps; } isa;
+enum { N_ISA = 1 + CPU_TABLES };
 
-typedef struct isa { const char *name; const kernel *kernel; bool here; dtype dtype; double eps; } isa;
-
-static int isas(isa out[4])
+static int isas(isa out[N_ISA])
 {
-    int n = 0;
-    out[n++] = (isa){ "plain", &genet__k_matmul_plain, true, GENET_F32, 0x1p-24 };
-    out[n++] = (isa){ "f64", &genet__k_matmul_f64, true, GENET_F64, 0x1p-53 };
-#ifndef GENET_ONLY_PLAIN
-    out[n++] = (isa){ "avx2", &genet__k_matmul_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"),
-                      GENET_F32, 0x1p-24 };
-    out[n++] = (isa){ "avx512", &genet__k_matmul_avx512,
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl"), GENET_F32, 0x1p-24 };
-#endif
+    const kernel_table *table[CPU_TABLES];
+    int n = 0, n_here = genet__cpu_tables(table);
+    out[n++] = (isa){ "f64", genet__kernels_f64.op[OP_matmul], GENET_F64, 0x1p-53 };
+    while (n_here-- > 0) out[n++] = (isa){ table[n_here]->isa, table[n_here]->op[OP_matmul], GENET_F32, 0x1p-24 };
     return n;
 }
 
@@ -245,10 +235,9 @@ static void check_matrix(const isa *s, layout la, layout lb, int64_t M, int64_t 
 }
 
 #define EACH_ISA(s)                                                        \
-    isa all_[4];                                                           \
+    isa all_[N_ISA];                                                       \
     int n_ = isas(all_);                                                   \
-    for (const isa *s = all_; s < all_ + n_; s++)                          \
-        if (s->here)
+    for (const isa *s = all_; s < all_ + n_; s++)
 
 /* --- tests ------------------------------------------------------------------------------------ */
 

@@ -20,17 +20,12 @@
 
 /* --- tables and lines --------------------------------------------------------- */
 
-typedef struct isas { const kernel_table *table[3]; int n; } isas;
+typedef struct isas { const kernel_table *table[CPU_TABLES]; int n; } isas;
 
 static isas isas_here(void)
 {
-    isas s = { { &genet__kernels_plain }, 1 };
-#ifndef GENET_ONLY_PLAIN
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) s.table[s.n++] = &genet__kernels_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        s.table[s.n++] = &genet__kernels_avx512;
-#endif
+    isas s;
+    s.n = genet__cpu_tables(s.table);
     return s;
 }
 

@@ -16,10 +16,10 @@
 #include "base/half.h"
 #include "base/quant.h"
 #include "base/rng.h"
-#include "graph/graph.h"
+#include "device/device.h"
 
-enum { MAX_OUT = 1 + MAX_SIDE, N_ISA = 3 };
-static const char *const isa_name[N_ISA] = { "plain", "avx2", "avx512" };
+enum { MAX_OUT = 1 + MAX_SIDE, N_ISA = CPU_TABLES };
+static const char *const isa_name[N_ISA] = { "plain", "avx2", "avx512", "amx" };
 
 typedef struct devices {
     genet_device *isa[N_ISA];       /* one thread each; NULL: not this processor */

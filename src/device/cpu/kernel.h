@@ -1,6 +1,6 @@
 /* kernel.h - what every k_<family>.c includes.  A kernel file is compiled once
  * for each table with REAL (float, double) and SUFFIX (plain, avx2, avx512,
- * f64) defined; K(name) is the name with the suffix, every symbol that is not
+ * amx, f64) defined; K(name) is the name with the suffix, every symbol that is not
  * static goes through it. */
 #ifndef GENET_DEVICE_CPU_KERNEL_H
 #define GENET_DEVICE_CPU_KERNEL_H
