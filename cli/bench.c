@@ -63,7 +63,7 @@ static tensor *adam(graph *g)
 {
     tensor *p = STATE("p", 1 << 20), *one = genet_full(g, GENET_F32, 1, 0, NULL);
     tensor *finite = genet_full(g, GENET_U8, 1, 0, NULL);
-    return genet_update_adam(p, F(1 << 20), STATE("m", 1 << 20), STATE("v", 1 << 20), one, one, one, finite,
+    return genet_update_adam(p, F(1 << 20), STATE("m", 1 << 20), STATE("v", 1 << 20), NULL, one, one, one, finite,
                              .9, .99, 1e-8, .1, true);
 }
 

@@ -45,7 +45,7 @@ static void learn(network *net, genet_tensor *loss, genet_tensor *step)
         genet_scope_push(net->graph, genet_tensor_name(w));
         genet_tensor *m = state(net, "m", genet_tensor_dim(w, 0), genet_tensor_dim(w, 1));
         genet_tensor *v = state(net, "v", genet_tensor_dim(w, 0), genet_tensor_dim(w, 1));
-        genet_update_adam(w, gradient[i], m, v, rate, one, step, genet_all_finite(loss), 0.9, 0.999, 1e-8, 0, false);
+        genet_update_adam(w, gradient[i], m, v, NULL, rate, one, step, genet_all_finite(loss), 0.9, 0.999, 1e-8, 0, false);
         genet_scope_pop(net->graph);
     }
 }

@@ -119,7 +119,8 @@ GENET_API genet_tensor *genet_state(genet_graph *g, const char *name, genet_dtyp
 
 /* Append the gradients of sum(loss) with respect to wrt[0..n) and put them in
  * out; an entry is NULL when loss does not depend on that tensor. The
- * gradients are ordinary tensors: they can be differentiated again. */
+ * gradients are ordinary tensors: they can be differentiated again.  That of
+ * a bf16 or f16 tensor is f32 (f64 where that is computed with). */
 GENET_API void genet_grad(genet_tensor *loss, genet_tensor *const wrt[], int n, genet_tensor *out[]);
 
 /* End an activation-checkpointing region at t: tensors made since the last

@@ -164,14 +164,16 @@ GENET_API T genet_write_at(T state, T value, T position);
 
 /* Optimisers: change nothing when finite (u8 scalar) is 0.  grad is first
  * multiplied by grad_scale; learning_rate, grad_scale, step (1-based) are
- * float scalars. Sides: the new states. */
-GENET_API T genet_update_sgd(T param, T grad, T velocity /* NULL: no momentum */, T learning_rate,
+ * float scalars.  narrow, where not NULL, is state of param's shape in bf16 that
+ * becomes the new parameter rounded.  Sides: the new states. */
+GENET_API T genet_update_sgd(T param, T grad, T velocity /* NULL: no momentum */, T narrow, T learning_rate,
                              T grad_scale, T finite, double momentum, bool nesterov, double weight_decay);
 /* decoupled: AdamW (arXiv 1711.05101), else Adam with L2 (arXiv 1412.6980). */
-GENET_API T genet_update_adam(T param, T grad, T m, T v, T learning_rate, T grad_scale, T step, T finite,
-                              double beta1, double beta2, double eps, double weight_decay, bool decoupled);
+GENET_API T genet_update_adam(T param, T grad, T m, T v, T narrow, T learning_rate, T grad_scale,
+                              T step, T finite, double beta1, double beta2, double eps, double weight_decay,
+                              bool decoupled);
 /* arXiv 2302.06675 */
-GENET_API T genet_update_lion(T param, T grad, T m, T learning_rate, T grad_scale, T finite,
+GENET_API T genet_update_lion(T param, T grad, T m, T narrow, T learning_rate, T grad_scale, T finite,
                               double beta1, double beta2, double weight_decay);
 
 #undef T

@@ -5,6 +5,15 @@
  * the engine sums broadcast edges.  An op without a rule, or one of whose
  * sides a gradient reaches, is differentiated through its definition.
  *
+ * The gradient of a stored type (bf16, f16) is f32, or f64 where that is what
+ * is computed with: it is never rounded on its way.  For the same reason a
+ * rule that reads a widened value widens it again, so that the narrow one is
+ * all that is kept.
+ *
+ * The gradient of a stored type (bf16, f16) is f32, or f64 where that is what
+ * is computed with: it is never rounded on its way.  A rule that reads a
+ * widened value widens it again, so that only the narrow one is kept.
+ *
  * Checkpointing: values of an ended region are read through genet__saved,
  * which makes their recomputation once, with all it needs back to the
  * region's inputs. */
@@ -73,11 +82,29 @@ static void clone_into_backward(tensor *t)
     genet__free(need);
 }
 
+static bool widens(const tensor *t)
+{
+    return genet__op_is(t, OP_cast) && genet__is_float(t->dtype) && genet__is_stored(t->in[0]->dtype);
+}
+
+/* t once more, from what it widens. */
+static tensor *widened_again(tensor *t)
+{
+    if (t->again) return t->again;
+    tensor *c = genet_cast(genet__saved(t->in[0]), t->dtype);
+    if (c->poisoned) return c;
+    c->original = t->original ? t->original : t;
+    c->name = t->name;
+    return t->again = c;
+}
+
 tensor *genet__saved(tensor *t)
 {
     graph *g = t->graph;
+    if (t->poisoned) return t;
+    if (widens(t)) return widened_again(t);
     bool ended = t->region <= g->n_regions;
-    if (t->poisoned || !ended || t->region != g->reading) return t;
+    if (!ended || t->region != g->reading) return t;
     if (!t->clone && recomputable(t, t->region)) clone_into_backward(t);
     return t->clone ? t->clone : t;
 }
@@ -115,17 +142,11 @@ static bool reserve(backward *b)
 /* What stands for x in the backward pass: a recomputation is its original. */
 static tensor *true_of(tensor *x) { return x->original ? x->original : x; }
 
-/* Stored types (bf16, f16) are added in f32. */
-static tensor *add(tensor *a, tensor *b)
+/* g in the shape of x, and of a type that is computed with: that of what it is added to. */
+static tensor *fit(tensor *g, const tensor *x, const tensor *have)
 {
-    if (genet__is_float(a->dtype)) return genet_add(a, b);
-    return genet_cast(genet_add(genet_cast(a, GENET_F32), genet_cast(b, GENET_F32)), a->dtype);
-}
-
-static tensor *fit(tensor *g, const tensor *x)
-{
-    if (genet__same_shape(&g->shape, &x->shape) || genet__is_float(g->dtype)) return genet__sum_to(g, &x->shape);
-    return genet_cast(genet__sum_to(genet_cast(g, GENET_F32), &x->shape), g->dtype);
+    dtype type = have ? have->dtype : genet__is_float(g->dtype) ? g->dtype : GENET_F32;
+    return genet__sum_to(genet_cast(g, type), &x->shape);
 }
 
 static void add_gradient(backward *b, tensor *x, tensor *g)
@@ -133,10 +154,10 @@ static void add_gradient(backward *b, tensor *x, tensor *g)
     if (!reserve(b) || !x || !g || x->poisoned || g->poisoned) return;
     x = true_of(x);
     if (!b->depends[x->id] || (x->side && x->op->flat_sides >> x->side & 1)) return;
-    g = fit(g, x);
     tensor *have = b->grad[x->id];
+    g = fit(g, x, have);
     tensor *joined = have ? genet__join_pads(have, g) : g;
-    g = joined ? joined : add(have, g);
+    g = joined ? joined : genet_add(have, g);
     if (reserve(b)) b->grad[x->id] = g;
 }
 

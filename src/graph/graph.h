@@ -56,6 +56,7 @@ struct genet_tensor {
     int         side;               /* 0 for the main result, else 1.. */
     int         region;             /* checkpointing region it was made in, from 1 */
     tensor     *clone;              /* its recomputation, when one was made */
+    tensor     *again;              /* of a widened value: widened once more for gradient rules */
     tensor     *original;           /* of a recomputation: what it stands for, gradients too */
     int         version;            /* of state: how many writes came before */
     const char *name;               /* with its scope; may be "" */
@@ -199,7 +200,7 @@ const char *genet__shape_text(char out[160], const tensor *t);
 #define SHAPE_TEXT(t) genet__shape_text((char[160]){0}, t)
 
 /* The tensor that a gradient rule may read: t, or its recomputation when it
- * lies in an ended checkpointing region. */
+ * lies in an ended checkpointing region or only widens a stored type. */
 tensor *genet__saved(tensor *t);
 #define SAVED(t) genet__saved(t)
 
@@ -216,6 +217,7 @@ int64_t genet__numel(const shape *s);
 bool    genet__same_shape(const shape *a, const shape *b);
 bool    genet__is_float(dtype t);               /* f32 or f64: what is computed with */
 static inline bool genet__is_blocks(dtype t) { return t == GENET_Q8_0 || t == GENET_Q4_0; }
+static inline bool genet__is_stored(dtype t) { return t == GENET_BF16 || t == GENET_F16; }
 bool    genet__is_dense(const tensor *t);       /* row-major without gaps */
 void    genet__dense_strides(const shape *s, int64_t stride[MAX_DIM]);
 /* NumPy's broadcasting; false when they do not fit. */

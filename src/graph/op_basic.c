@@ -119,7 +119,7 @@ static void grad_cast(tensor *y, tensor *g, tensor **d)
 {
     dtype from = y->in[0]->dtype, to = y->dtype;
     bool smooth = from != GENET_I32 && from != GENET_U8 && to != GENET_I32 && to != GENET_U8;
-    d[0] = smooth ? genet_cast(g, from) : NULL;
+    d[0] = !smooth ? NULL : genet__is_float(from) ? genet_cast(g, from) : g;
 }
 /* Values that every type here holds exactly after truncation or rounding are
  * compared by the cast tests of the kernels; this one covers the routing. */

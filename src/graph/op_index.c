@@ -63,14 +63,11 @@ static bool has_gradient(const tensor *x)
 {
     return x->dtype != GENET_I32 && x->dtype != GENET_U8 && !genet__is_blocks(x->dtype);
 }
-/* Stored types (bf16, f16) are summed in f32. */
-static tensor *in_float(tensor *g) { return genet__is_float(g->dtype) ? g : genet_cast(g, GENET_F32); }
-
 /* A row picked twice gets both gradients, one never picked gets zeros. */
 static void grad_gather(tensor *y, tensor *g, tensor **d)
 {
     const tensor *x = y->in[0];
-    if (has_gradient(x)) d[0] = genet_cast(genet_scatter_add(in_float(g), SAVED(y->in[1]), x->shape.dim[0]), x->dtype);
+    if (has_gradient(x)) d[0] = genet_scatter_add(g, SAVED(y->in[1]), x->shape.dim[0]);
 }
 static void ref_gather(const tensor *y, double *const in[], double *const out[])
 {
@@ -171,7 +168,7 @@ static void grad_gather_last(tensor *y, tensor *g, tensor **d)
 {
     const tensor *x = y->in[0];
     if (!has_gradient(x)) return;
-    d[0] = genet_cast(genet_scatter_last(in_float(g), SAVED(y->in[1]), x->shape.dim[x->shape.rank - 1]), x->dtype);
+    d[0] = genet_scatter_last(g, SAVED(y->in[1]), x->shape.dim[x->shape.rank - 1]);
 }
 static void ref_gather_last(const tensor *y, double *const in[], double *const out[])
 {

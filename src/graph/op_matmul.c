@@ -103,7 +103,7 @@ static tensor *all_columns(tensor *x)
 /* da = g b^T, db = a^T g.  A matrix that serves a batch sums over it: in one
  * product over all rows or all columns; the columns must be copied for that,
  * so only where they are fewer than what would be summed.  Between bf16
- * operands the gradient is bf16 too; each input's comes in the input's type. */
+ * operands the gradient is rounded to bf16 too, for products as fast; what comes out stays f32. */
 static void grad_matmul(tensor *y, tensor *g, tensor **d)
 {
     tensor *a = SAVED(y->in[0]), *b = SAVED(y->in[1]);
@@ -114,10 +114,8 @@ static void grad_matmul(tensor *y, tensor *g, tensor **d)
     bool rows = b->shape.rank == 2 && a->shape.rank > 2;
     d[0] = columns ? genet_matmul(all_columns(g), matrix_transpose(all_columns(b)))
                    : genet_matmul(g, matrix_transpose(b));
-    d[0] = genet_cast(d[0], a->dtype);
     if (genet__is_blocks(b->dtype)) return;
     d[1] = rows ? genet_matmul(matrix_transpose(all_rows(a)), all_rows(g)) : genet_matmul(matrix_transpose(a), g);
-    d[1] = genet_cast(d[1], b->dtype);
 }
 
 /* --- definition ---------------------------------------------------------------- */

@@ -123,7 +123,7 @@ static tensor *mlp(net *n, const gpt2 *c, tensor *x)
 {
     int64_t inner = c->n_inner > 0 ? c->n_inner : 4 * c->n_embd;
     tensor *h = project(n, "c_fc", x, inner, c->initializer_range);                 /* (B, T, inner) */
-    h = genet__activation(c->activation_function)(h);
+    h = genet__activation(c->activation_function)(genet__net_kept(n, h));
     return dropout(n, project(n, "c_proj", h, c->n_embd, residual_std(c)), c->resid_pdrop);
 }
 
@@ -169,7 +169,8 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     x = layer_norm(n, "ln_f", x, c->layer_norm_epsilon);
     net_pop(n);
     tensor *head = c->tie_word_embeddings ? wte : embedding(n, "lm_head", V, C, how);
-    tensor *logits = genet_matmul(genet_reshape(x, GENET_DIMS(B * T, C)), genet_transpose(head, 0, 1));
+    tensor *rows = genet_reshape(genet__net_operand(n, x), GENET_DIMS(B * T, C));
+    tensor *logits = genet_matmul(rows, genet_transpose(genet__net_operand(n, head), 0, 1));
     return genet_tensor_set_name(genet_reshape(logits, GENET_DIMS(B, T, V)), "logits");
 }
 

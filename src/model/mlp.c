@@ -48,7 +48,8 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     char name[40];
     for (int i = 0; i < c->hidden_layer_sizes.n; i++) {
         snprintf(name, sizeof name, "layers.%d", i);
-        x = genet__activation(c->activation)(linear(n, name, x, c->hidden_layer_sizes.at[i], &o));
+        x = linear(n, name, x, c->hidden_layer_sizes.at[i], &o);
+        x = genet__activation(c->activation)(genet__net_kept(n, x));
         x = dropout(n, x, c->dropout);
     }
     snprintf(name, sizeof name, "layers.%d", c->hidden_layer_sizes.n);

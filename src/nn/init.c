@@ -2,10 +2,12 @@
  *
  * Element i of a tensor is a function of (seed, hash of its name, i), so a
  * weight begins the same whatever else the model holds, on any device and
- * with any number of threads.  Drawn in double, rounded once. */
+ * with any number of threads.  Drawn in double, rounded once.  The forms of
+ * weights in other types are made here too. */
 #include "nn/params.h"
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/half.h"
 #include "base/rng.h"
 #include <math.h>
 
@@ -62,6 +64,34 @@ static void clear(const params *p, param *w, void *zeros, size_t n_zeros)
     w->filled = true;
 }
 
+bool genet__params_refresh(params *p, param *w, genet_err *err)
+{
+    param *d = w->derived;
+    if (!d || !d->address || !w->filled) return true;
+    float *wide = genet__alloc(CHUNK * sizeof *wide);
+    uint16_t *narrow = genet__alloc(CHUNK * sizeof *narrow);
+    bool ok = wide && narrow;
+    int64_t n = genet__numel(&w->shape);
+    for (int64_t start = 0; ok && start < n; start += CHUNK) {
+        int64_t count = n - start < CHUNK ? n - start : CHUNK;
+        genet_device_read(p->device, (char *)w->address + start * 4, wide, (size_t)count * 4);
+        for (int64_t i = 0; i < count; i++) narrow[i] = genet__to_bf16(wide[i]);
+        genet_device_write(p->device, (char *)d->address + start * 2, narrow, (size_t)count * 2);
+    }
+    d->filled = ok;
+    genet__free(wide);
+    genet__free(narrow);
+    return ok || genet__err_memory(err);
+}
+
+/* After their weights, whatever the order of declaration. */
+static bool refresh_all(params *p, genet_err *err)
+{
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i]->derived && !p->at[i]->derived->filled) TRY(genet__params_refresh(p, p->at[i], err));
+    return true;
+}
+
 /* again: those that have values too. */
 static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
 {
@@ -71,14 +101,15 @@ static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
     bool ok = wide && narrow && zeros;
     for (int i = 0; ok && i < p->n; i++) {
         param *w = p->at[i];
-        if (!w->address || w->adopted || !(w->kind & kinds) || (w->filled && !again)) continue;
+        if (!w->address || w->adopted || !(w->kind & kinds & ~(unsigned)PARAM_DERIVED) || (w->filled && !again)) continue;
+        if (w->derived) w->derived->filled = false;
         if (genet__is_float(w->dtype)) fill_one(p, w, wide, narrow);
         else clear(p, w, zeros, CHUNK);
     }
     genet__free(wide);
     genet__free(narrow);
     genet__free(zeros);
-    return ok || genet__err_memory(err);
+    return ok ? refresh_all(p, err) : genet__err_memory(err);
 }
 
 bool genet__params_fill(params *p, genet_err *err) { return fill(p, ~0u, false, err); }

@@ -28,6 +28,26 @@ tensor *genet__net_state(net *n, const char *name, param_kind kind, int rank, co
 
 int genet__net_stream(net *n) { return n->n_stream++; }
 
+/* --- mixed precision -------------------------------------------------------------- */
+
+/* The values of x before they were widened, else x. */
+static tensor *before_widening(tensor *x)
+{
+    return genet__op_is(x, OP_cast) && genet__is_stored(x->in[0]->dtype) ? x->in[0] : x;
+}
+
+tensor *genet__net_operand(net *n, tensor *x)
+{
+    if (n->dtype != GENET_BF16 || x->poisoned) return x;
+    if (genet__op_is(x, OP_state)) return genet__params_derived(n->params, x);
+    return genet_cast(before_widening(x), GENET_BF16);
+}
+
+tensor *genet__net_kept(net *n, tensor *x)
+{
+    return n->dtype == GENET_BF16 && !x->poisoned ? genet_cast(genet_cast(x, GENET_BF16), GENET_F32) : x;
+}
+
 /* --- layers --------------------------------------------------------------------- */
 
 /* torch.nn.Linear.reset_parameters: kaiming_uniform_ with a = sqrt(5), which
@@ -52,9 +72,11 @@ tensor *genet__linear(net *n, const char *name, tensor *x, int64_t out, const li
     if (how.kind == INIT_XAVIER || how.kind == INIT_KAIMING) how.fan_in = in, how.fan_out = out;
     net_push(n, name, -1);
     tensor *w = o->in_out ? genet__net_weight(n, "weight", GENET_DIMS(in, out), how)
-                          : genet_transpose(genet__net_weight(n, "weight", GENET_DIMS(out, in), how), 0, 1);
+                          : genet__net_weight(n, "weight", GENET_DIMS(out, in), how);
+    w = genet__net_operand(n, w);
+    if (!o->in_out) w = genet_transpose(w, 0, 1);
     /* One row of many: all leading dimensions of x are rows of one product. */
-    tensor *rows = genet_reshape(x, GENET_DIMS(-1, in));
+    tensor *rows = genet_reshape(genet__net_operand(n, x), GENET_DIMS(-1, in));
     tensor *y = genet_matmul(rows, w);                                  /* (rows, out) */
     if (!o->no_bias)
         y = genet_add(y, genet__net_weight(n, "bias", GENET_DIMS(out), or_default(o->bias, in)));

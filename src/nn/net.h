@@ -12,6 +12,7 @@ typedef struct net {
     params *params;
     bool    training;       /* dropout is on */
     bool    checkpoint;     /* blocks end activation-checkpointing regions */
+    dtype   dtype;          /* f32; or bf16: of what products multiply, and of what is kept for the backward pass */
     tensor *rng;            /* i32 (4), see genet_dropout; NULL when nothing is drawn */
     int     n_stream;       /* streams of random numbers handed out */
 } net;
@@ -23,6 +24,13 @@ void genet__net_pop(net *n);
 /* A weight (f32), and other state, of shape dim. */
 tensor *genet__net_weight(net *n, const char *name, int rank, const int64_t *dim, init how);
 tensor *genet__net_state(net *n, const char *name, param_kind kind, int rank, const int64_t *dim);
+
+/* Mixed precision: with bf16, products read weights in their derived form and
+ * other operands rounded, and give f32; sums, norms and losses are f32.
+ * operand: x (a weight or a value) as a product takes it.  kept: x to go on with
+ * in f32, rounded as it is kept for the backward pass.  Both are x in f32. */
+tensor *genet__net_operand(net *n, tensor *x);
+tensor *genet__net_kept(net *n, tensor *x);
 
 typedef struct linear_options {
     init weight, bias;      /* INIT_DEFAULT: PyTorch's, uniform within 1/sqrt(in) */

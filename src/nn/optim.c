@@ -4,7 +4,7 @@
  * |g| / c and each update is given g and one scalar,
  *     grad_scale = min(1, max_norm / (norm + 1e-6)) / c
  * (torch.nn.utils.clip_grad_norm_), so the flat gradient is read twice and
- * written once.  A sum of squares is finite only when every term is: the
+ * written once; a weight's derived form is written as the weight is.  A sum of squares is finite only when every term is: the
  * norm and the loss together say whether the step counts. */
 #include "nn/optim.h"
 #include "base/err.h"
@@ -32,8 +32,8 @@ bool genet__optim_weights(net *n, arena *a, optim_weights *w, genet_err *err)
 {
     const params *p = n->params;
     *w = (optim_weights){ .param = ARENA_ARRAY(a, param *, p->n + 1), .state = ARENA_ARRAY(a, tensor *, p->n + 1),
-                          .start = ARENA_ARRAY(a, int64_t, p->n + 1) };
-    if (!w->param || !w->state || !w->start) return genet__err_memory(err);
+                          .derived = ARENA_ARRAY(a, tensor *, p->n + 1), .start = ARENA_ARRAY(a, int64_t, p->n + 1) };
+    if (!w->param || !w->state || !w->derived || !w->start) return genet__err_memory(err);
     str missing = {0};
     int n_missing = 0;
     for (int i = 0; i < p->n; i++) {
@@ -45,6 +45,7 @@ bool genet__optim_weights(net *n, arena *a, optim_weights *w, genet_err *err)
         }
         w->param[w->n] = p->at[i];
         w->state[w->n] = t;
+        if (p->at[i]->derived) w->derived[w->n] = genet__params_node(n->graph, p->at[i]->derived->name);
         w->start[w->n + 1] = w->start[w->n] + genet__numel(&t->shape);
         w->n++;
     }
@@ -52,16 +53,31 @@ bool genet__optim_weights(net *n, arena *a, optim_weights *w, genet_err *err)
     return w->n || genet__err_set(err, GENET_ERR_USAGE, "there is nothing to train: every weight is frozen");
 }
 
+/* What reaches a weight reaches it in f32 or in its derived form. */
+static void weight_gradients(net *n, const optim_weights *w, tensor *loss_sum, tensor **d, tensor **both)
+{
+    for (int i = 0; i < w->n; i++) both[i] = w->state[i];
+    int m = w->n;
+    for (int i = 0; i < w->n; i++)
+        if (w->derived[i]) both[m++] = w->derived[i];
+    genet_grad(loss_sum, both, m, d);
+    for (int i = 0, k = w->n; i < w->n && !n->graph->failed; i++)
+        if (w->derived[i]) {
+            tensor *other = d[k++];
+            d[i] = d[i] && other ? genet_add(d[i], other) : d[i] ? d[i] : other;
+        }
+}
+
 tensor *genet__optim_gradient(net *n, const optim_weights *w, tensor *loss_sum, genet_err *err)
 {
     arena *a = &n->graph->arena;
-    tensor **d = ARENA_ARRAY(a, tensor *, w->n);
-    if (!d) {
+    tensor **d = ARENA_ARRAY(a, tensor *, 2 * w->n), **both = ARENA_ARRAY(a, tensor *, 2 * w->n);
+    if (!d || !both) {
         genet__err_memory(err);
         return NULL;
     }
     if (!genet__graph_ok(n->graph, err)) return NULL;
-    genet_grad(loss_sum, w->state, w->n, d);
+    weight_gradients(n, w, loss_sum, d, both);
     if (!genet__graph_ok(n->graph, err)) return NULL;
     str missing = {0};
     int n_missing = 0;
@@ -100,15 +116,15 @@ static double decay_of(const optim_options *o, const tensor *t) { return t->shap
 static void update_one(net *n, const update *u, const param *w, tensor *t, tensor *g)
 {
     const optim_options *o = u->o;
-    tensor *lr = u->s->learning_rate, *finite = u->s->finite;
+    tensor *lr = u->s->learning_rate, *finite = u->s->finite, *narrow = w->derived ? genet__params_derived(n->params, t) : NULL;
     double decay = decay_of(o, t);
     if (!strcmp(o->optimizer, "sgd")) {
         tensor *velocity = o->momentum > 0 ? moment(n, "velocity", w) : NULL;
-        genet_update_sgd(t, g, velocity, lr, u->scale, finite, o->momentum, o->nesterov, decay);
+        genet_update_sgd(t, g, velocity, narrow, lr, u->scale, finite, o->momentum, o->nesterov, decay);
     } else if (!strcmp(o->optimizer, "lion")) {
-        genet_update_lion(t, g, moment(n, "m", w), lr, u->scale, finite, o->beta1, o->beta2, decay);
+        genet_update_lion(t, g, moment(n, "m", w), narrow, lr, u->scale, finite, o->beta1, o->beta2, decay);
     } else {
-        genet_update_adam(t, g, moment(n, "m", w), moment(n, "v", w), lr, u->scale, u->s->step, finite,
+        genet_update_adam(t, g, moment(n, "m", w), moment(n, "v", w), narrow, lr, u->scale, u->s->step, finite,
                           o->beta1, o->beta2, o->adam_epsilon, decay, !strcmp(o->optimizer, "adamw"));
     }
 }

@@ -19,7 +19,7 @@ typedef struct optim_options {
 typedef struct optim_weights {
     int      n;
     param  **param;
-    tensor **state;
+    tensor **state, **derived;              /* derived: where the graph uses that form, else NULL */
     int64_t *start;                         /* n + 1 entries */
 } optim_weights;
 

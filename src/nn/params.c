@@ -111,6 +111,21 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
     return t;
 }
 
+/* Names in g are made inside its scope, and the weight's name is whole already. */
+tensor *genet__params_derived(params *p, tensor *weight)
+{
+    graph *g = weight->graph;
+    if (weight->poisoned) return weight;
+    param *w = genet__params_find(p, weight->name);
+    char name[sizeof g->scope + 210], first = *g->scope;
+    snprintf(name, sizeof name, "%s.bf16", weight->name);
+    *g->scope = 0;
+    tensor *t = genet__params_tensor(p, g, name, PARAM_DERIVED, GENET_BF16, weight->shape.rank, weight->shape.dim, INIT_OF_ZEROS);
+    *g->scope = first;
+    if (w && !t->poisoned) w->derived = genet__params_find(p, name);
+    return t;
+}
+
 /* --- memory -------------------------------------------------------------------- */
 
 /* Rows of vector registers, and whole cache lines. */
@@ -205,7 +220,7 @@ bool genet__params_write(params *p, param *w, const void *from, size_t size_byte
     if (w->adopted) return genet__err_set(err, GENET_ERR_USAGE, "%s lies in a file that was opened for reading", w->name);
     genet_device_write(p->device, w->address, from, size_bytes);
     w->filled = true;
-    return true;
+    return genet__params_refresh(p, w, err);
 }
 
 bool genet__params_read(const params *p, const param *w, void *to, size_t size_bytes, genet_err *err)

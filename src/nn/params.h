@@ -16,7 +16,8 @@ typedef enum param_kind {
     PARAM_WEIGHT    = 1,    /* learned; saved with the model */
     PARAM_BUFFER    = 2,    /* carried along, not learned; saved with the model */
     PARAM_OPTIMISER = 4,    /* moments; saved by a training run only */
-    PARAM_CACHE     = 8     /* outlives a run, never saved: keys and values, summed gradients */
+    PARAM_CACHE     = 8,    /* outlives a run, never saved: keys and values, summed gradients */
+    PARAM_DERIVED   = 16    /* a weight's values in another type: follows every write to it, never saved */
 } param_kind;
 
 /* How a fresh tensor begins.  Draws are counters (seed, hash of the name,
@@ -43,6 +44,7 @@ typedef struct param {
     bool        frozen;             /* a weight that is not to be trained */
     bool        filled;             /* has been given values */
     bool        adopted;            /* lies in a mapped file: never written */
+    struct param *derived;          /* of a weight: its form in another type, or NULL */
     void       *address;            /* on the device; NULL until placed */
     size_t      size_bytes;
 } param;
@@ -73,6 +75,9 @@ params *genet__params_beside(const params *shared, genet_err *err);
  * graph.  Another shape or type than before poisons the graph. */
 tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
                              int rank, const int64_t *dim, init how);
+/* The bf16 form of the weight whose node in g is `weight` (or a state of its name), declared now if it is new.
+ * What writes the weight refreshes it: these functions themselves; a graph that updates the weight must do so too. */
+tensor *genet__params_derived(params *p, tensor *weight);
 /* The state node of g with this full name, or NULL. */
 tensor *genet__params_node(const graph *g, const char *name);
 /* The first failure of building g, as an error. */
@@ -87,6 +92,8 @@ bool genet__params_adopt(params *p, param *w, const void *at);
 bool genet__params_keep(params *p, mapped f, genet_err *err);
 /* Bytes that these params took of the device: adopted ones took none. */
 size_t genet__params_placed_bytes(const params *p);
+/* w's derived form from its values, where both have memory. */
+bool genet__params_refresh(params *p, param *w, genet_err *err);
 /* Initial values for all that has none yet. */
 bool genet__params_fill(params *p, genet_err *err);
 /* Bind every state tensor of g that plan p runs on. */

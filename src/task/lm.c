@@ -447,7 +447,7 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     job->steps_per_epoch = (l->corpus.n_train + per_step - 1) / per_step;
     if (l->corpus.n_tokens - l->corpus.n_train < 2) return true;
     job->evaluate = evaluate;
-    TRY(genet__lm_eval_build(&l->eval, l->model, eval_rows(l), l->T, err));
+    TRY(genet__lm_eval_build(&l->eval, l->model, eval_rows(l), l->T, genet__train_dtype(&s->train), err));
     job->eval_workspace_bytes = l->eval.workspace_bytes;
     return true;
 }

@@ -16,7 +16,8 @@ typedef struct lm_eval {
     size_t      workspace_bytes;
 } lm_eval;
 
-bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, genet_err *err);
+/* type: as net.dtype, what a run trains in. */
+bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype type, genet_err *err);
 bool genet__lm_eval_attach(lm_eval *e, model *m, genet_workspace *w, genet_err *err);
 /* Predict every token of [from, to) but the first once, in non-overlapping
  * blocks of T, the last one shorter. */

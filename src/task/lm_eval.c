@@ -8,13 +8,13 @@
 #include "task/lm.h"
 
 /* Forward and loss of (rows, T); sum and count are read back. */
-bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, genet_err *err)
+bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype type, genet_err *err)
 {
     *e = (lm_eval){ .rows = rows, .T = T, .graph = genet_graph_new() };
     e->x_ids = genet__alloc_array((size_t)(rows * T), sizeof *e->x_ids);
     e->target_ids = genet__alloc_array((size_t)(rows * T), sizeof *e->target_ids);
     if (!e->graph || !e->x_ids || !e->target_ids) return genet__err_memory(err);
-    net n = { .graph = e->graph, .params = m->params };
+    net n = { .graph = e->graph, .params = m->params, .dtype = type };
     e->x = genet_input(e->graph, "x", GENET_I32, GENET_DIMS(rows, T));
     e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
     tensor *logits = m->family->forward(&n, m->config, &(model_inputs){ .x = e->x });

@@ -321,7 +321,7 @@ static bool prepare(job *j, train_job *t, json_t **settings, genet_err *err)
     t->describe = describe;
     if (!j->n_val) return true;
     t->evaluate = evaluate;
-    TRY(genet__table_net_build(&j->eval, j->model, j->n_val < 256 ? j->n_val : 256, err));
+    TRY(genet__table_net_build(&j->eval, j->model, j->n_val < 256 ? j->n_val : 256, genet__train_dtype(&s->train), err));
     t->eval_workspace_bytes = j->eval.workspace_bytes;
     return true;
 }

@@ -8,7 +8,7 @@
 #include "task/schema.h"
 
 /* Forward only: no dropout, no gradients. */
-bool genet__table_net_build(table_net *n, model *m, int64_t rows, genet_err *err)
+bool genet__table_net_build(table_net *n, model *m, int64_t rows, dtype type, genet_err *err)
 {
     *n = (table_net){ .graph = genet_graph_new(), .model = m, .rows = rows,
                       .n_input = *genet__model_int(m, m->family->n_input),
@@ -16,7 +16,7 @@ bool genet__table_net_build(table_net *n, model *m, int64_t rows, genet_err *err
     n->in = genet__alloc_array((size_t)(rows * n->n_input), sizeof *n->in);
     n->out = genet__alloc_array((size_t)(rows * n->n_output), sizeof *n->out);
     if (!n->graph || !n->in || !n->out) return genet__err_memory(err);
-    net b = { .graph = n->graph, .params = m->params };
+    net b = { .graph = n->graph, .params = m->params, .dtype = type };
     n->x = genet_input(n->graph, "x", GENET_F32, GENET_DIMS(rows, n->n_input));
     n->y = genet_copy(m->family->forward(&b, m->config, &(model_inputs){ .x = n->x }));
     n->plan = genet_compile(n->graph, &n->y, 1, m->params->device, NULL, err);
@@ -111,7 +111,8 @@ static bool predict(model *m, const schema *s, const table *t, const char *folde
     genet_workspace *w = genet_workspace_new(m->params->device);
     const char **cell = ARENA_ARRAY(&a, const char *, t->n_row + 1);
     bool ok = (w && cell) || genet__err_memory(err);
-    ok = ok && genet__table_net_build(&n, m, t->n_row < 256 ? t->n_row + !t->n_row : 256, err) && fits(s, &n, folder, err) &&
+    ok = ok && genet__table_net_build(&n, m, t->n_row < 256 ? t->n_row + !t->n_row : 256, GENET_F32, err) &&
+         fits(s, &n, folder, err) &&
          genet__table_net_attach(&n, w, err);
     float *inputs = ok ? genet__schema_inputs(s, t, err) : NULL;
     ok = inputs && fill_cells(&n, s, t, inputs, cell, &a, err) && genet__table_print(t, "prediction", cell, out, err);

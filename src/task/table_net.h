@@ -15,7 +15,8 @@ typedef struct table_net {
     size_t      workspace_bytes;
 } table_net;
 
-bool genet__table_net_build(table_net *n, model *m, int64_t rows, genet_err *err);
+/* type: as net.dtype. */
+bool genet__table_net_build(table_net *n, model *m, int64_t rows, dtype type, genet_err *err);
 bool genet__table_net_attach(table_net *n, genet_workspace *w, genet_err *err);
 bool genet__table_net_run(table_net *n, genet_err *err);        /* from in to out */
 void genet__table_net_release(table_net *n);

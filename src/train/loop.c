@@ -162,6 +162,8 @@ static bool begin(loop *l, genet_err *err)
     l->started_step = l->at.step;
     l->event.weights = cost.weights;
     l->event.bytes = cost.total_bytes;
+    if (genet__train_dtype(l->o) == GENET_BF16)
+        genet__log(job->log, LOG_INFO, "mixed precision: products read bf16, in evaluations too; weights and optimiser are f32");
     tell(l, TRAIN_BEGIN);
     return !job->describe || job->describe(job->user, &l->event, err);
 }

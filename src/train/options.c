@@ -51,12 +51,16 @@ static const field table[] = {
       "saves to keep, the best one beside them" },
     { "checkpoint_activations", FIELD_BOOL, AT(checkpoint_activations), "false", 0, 0, NULL, 0,
       "compute activations again instead of keeping them: less memory, same results" },
+    { "dtype",         FIELD_CHOICE, AT(dtype),         "f32", 0, 0, "f32|bf16", 0,
+      "bf16: mixed precision; weights, optimiser and sums stay f32, products and what is kept for them are bf16" },
     { "seed",          FIELD_INT,    AT(seed),          "1337", 0, 9e15, NULL, 0,
       "of initial weights, batches and dropout" },
     { "threads",       FIELD_INT,    AT(threads),       "0", 0, 4096, NULL, RENEW,
       "0: all the cores there are; results do not depend on it" },
 };
 const fields genet__train_fields = { "training", table, sizeof table / sizeof *table };
+
+dtype genet__train_dtype(const train_options *o) { return o->dtype && !strcmp(o->dtype, "bf16") ? GENET_BF16 : GENET_F32; }
 
 static double lowest(const train_options *o) { return o->min_lr < 0 ? o->learning_rate / 10 : o->min_lr; }
 

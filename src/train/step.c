@@ -48,7 +48,7 @@ bool genet__step_build(train_step *s, const train_job *job, int64_t rows, int64_
     *s = (train_step){ .graph = genet_graph_new(), .accumulation = accumulation };
     if (!s->graph) return genet__err_memory(err);
     net n = { .graph = s->graph, .params = job->params, .training = true,
-              .checkpoint = job->options->checkpoint_activations };
+              .checkpoint = job->options->checkpoint_activations, .dtype = genet__train_dtype(job->options) };
     n.rng = s->rng = genet_input(s->graph, "rng", GENET_I32, GENET_DIMS(4));
     tensor *loss_sum, *count;
     TRY(job->build(job->user, &n, rows, &loss_sum, &count, err));

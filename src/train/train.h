@@ -15,7 +15,7 @@
 #include "nn/optim.h"
 
 typedef struct train_options {
-    const char *out, *lr_schedule, *keep;
+    const char *out, *lr_schedule, *keep, *dtype;
     int64_t batch_size, gradient_accumulation_steps, max_steps, epochs, early_stopping_patience;
     int64_t warmup_steps, eval_steps, save_steps, log_steps, save_total_limit, seed, threads;
     double  learning_rate, min_lr;
@@ -26,6 +26,8 @@ extern const fields genet__train_fields;
 
 /* What single ranges do not say; in words. */
 bool   genet__train_check(const train_options *o, genet_err *err);
+/* What --dtype says; f32 where nothing does. */
+dtype  genet__train_dtype(const train_options *o);
 /* Learning rate of a step, counted from 0. */
 double genet__schedule(const train_options *o, int64_t max_steps, int64_t step);
 

@@ -2,7 +2,8 @@
  * test_golden_gpt2.c - GPT-2 as PyTorch and transformers compute it (tools/
  * golden.py): logits, every gradient of the first step, and 20 steps of AdamW,
  * for a tiny model from a file and for the default model of `genet train
- * gpt2` from weights that both sides compute. */
+ * gpt2` from weights that both sides compute; and both in mixed precision,
+ * beside torch.autocast (tools/golden_mixed.py). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +18,7 @@
 #include "model/model.h"
 #include "train/step.h"
 
-enum { STEPS = 20, SEED = 1337 };
+enum { STEPS = 20, MIXED_STEPS = 10, SEED = 1337 };
 /* The issue's bars: losses within 1e-3; gradients within 1e-4 of their scale.
  * Rounding alone stays far below both. */
 static const double loss_bar = 1e-4, gradient_bar = 1e-5;
@@ -125,9 +126,9 @@ static void open_default(run *r)
     for (int i = 0; i < r->m->params->n; i++) fill_by_formula(r, r->m->params->at[i]);
 }
 
-static void prepare_steps(run *r, bool checkpoint)
+static void prepare_steps_in(run *r, const char *type, bool checkpoint)
 {
-    r->options = (train_options){ .seed = SEED, .checkpoint_activations = checkpoint, .optim = {
+    r->options = (train_options){ .seed = SEED, .checkpoint_activations = checkpoint, .dtype = type, .optim = {
         .optimizer = "adamw", .beta1 = 0.9, .beta2 = 0.99, .adam_epsilon = 1e-8, .weight_decay = 0.1, .max_grad_norm = 1 } };
     r->job = (train_job){ .options = &r->options, .params = r->m->params, .workspace = r->space, .batch_rows = r->B,
                           .user = r, .build = build, .feed = feed };
@@ -136,6 +137,8 @@ static void prepare_steps(run *r, bool checkpoint)
     OK(r, genet__params_fill(r->m->params, &r->err));
     OK(r, genet__step_attach(&r->step, &r->job, &r->err));
 }
+
+static void prepare_steps(run *r, bool checkpoint) { prepare_steps_in(r, "f32", checkpoint); }
 
 static void close_run(run *r)
 {
@@ -301,11 +304,54 @@ static void test_default_model(void **state)
     close_run(&r);
 }
 
+/* Losses beside autocast's and beside those in f32; the same bits with checkpointing.  Autocast rounds more
+ * (results of products, gradients of weights), so agreement is to bf16's precision. */
+static void mixed_steps(void (*open)(run *r), const char *name, double bar)
+{
+    float losses[2][MIXED_STEPS], *g[2];
+    for (int checkpoint = 0; checkpoint < 2; checkpoint++) {
+        run r;
+        safetensors mixed;
+        char full[40];
+        double off = 0;
+        open(&r);
+        prepare_steps_in(&r, "bf16", checkpoint);
+        OK(&r, genet__safetensors_open(&mixed, golden_path("gpt2/mixed.safetensors"), &r.err));
+        snprintf(full, sizeof full, "%s.losses", name);
+        const safetensor *autocast = genet__safetensors_find(&mixed, full);
+        assert_non_null(autocast);
+        for (int64_t i = 0; i < MIXED_STEPS; i++) {
+            step_result got;
+            OK(&r, genet__step_run(&r.step, &r.job, i, i + 1, 1e-3, &got, &r.err));
+            losses[checkpoint][i] = got.loss;
+            double want = element(autocast, i), exact = element(get(&r, "losses", ""), i), loss = (double)got.loss;
+            if (!(fabs(loss - want) < bar * want && fabs(loss - exact) < bar * exact))
+                fail_msg("%s: loss of step %d is %.6g; autocast has %.6g, f32 %.6g", name, (int)i, loss, want, exact);
+            off = fmax(off, fabs(loss - exact));
+        }
+        assert_true(off > 1e-5);            /* in f32 it would not be */
+        g[checkpoint] = read_gradient(&r);
+        if (checkpoint) assert_memory_equal(g[0], g[1], (size_t)r.step.weights.start[r.step.weights.n] * sizeof **g);
+        genet__safetensors_close(&mixed);
+        close_run(&r);
+    }
+    assert_memory_equal(losses[0], losses[1], sizeof losses[0]);
+    free(g[0]);
+    free(g[1]);
+}
+
+static void test_mixed_precision(void **state)
+{
+    (void)state;
+    mixed_steps(open_tiny, "tiny", 2e-3);
+    mixed_steps(open_default, "default", 4e-3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits), cmocka_unit_test(test_gradients), cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_default_model),
+        cmocka_unit_test(test_default_model), cmocka_unit_test(test_mixed_precision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

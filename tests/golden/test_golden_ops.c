@@ -153,32 +153,32 @@ typedef genet_tensor *update_fn(const optimiser *o);
 
 static genet_tensor *sgd(const optimiser *o)
 {
-    return genet_update_sgd(o->p, o->grad, NULL, o->lr, o->scale, o->finite, 0, false, 0.01);
+    return genet_update_sgd(o->p, o->grad, NULL, NULL, o->lr, o->scale, o->finite, 0, false, 0.01);
 }
 
 static genet_tensor *momentum(const optimiser *o)
 {
-    return genet_update_sgd(o->p, o->grad, o->m, o->lr, o->scale, o->finite, 0.9, false, 0.01);
+    return genet_update_sgd(o->p, o->grad, o->m, NULL, o->lr, o->scale, o->finite, 0.9, false, 0.01);
 }
 
 static genet_tensor *nesterov(const optimiser *o)
 {
-    return genet_update_sgd(o->p, o->grad, o->m, o->lr, o->scale, o->finite, 0.9, true, 0.01);
+    return genet_update_sgd(o->p, o->grad, o->m, NULL, o->lr, o->scale, o->finite, 0.9, true, 0.01);
 }
 
 static genet_tensor *adam(const optimiser *o)
 {
-    return genet_update_adam(o->p, o->grad, o->m, o->v, o->lr, o->scale, o->step, o->finite, 0.9, 0.99, 1e-8, 0.05, false);
+    return genet_update_adam(o->p, o->grad, o->m, o->v, NULL, o->lr, o->scale, o->step, o->finite, 0.9, 0.99, 1e-8, 0.05, false);
 }
 
 static genet_tensor *adamw(const optimiser *o)
 {
-    return genet_update_adam(o->p, o->grad, o->m, o->v, o->lr, o->scale, o->step, o->finite, 0.9, 0.99, 1e-8, 0.1, true);
+    return genet_update_adam(o->p, o->grad, o->m, o->v, NULL, o->lr, o->scale, o->step, o->finite, 0.9, 0.99, 1e-8, 0.1, true);
 }
 
 static genet_tensor *lion(const optimiser *o)
 {
-    return genet_update_lion(o->p, o->grad, o->m, o->lr, o->scale, o->finite, 0.9, 0.99, 0.1);
+    return genet_update_lion(o->p, o->grad, o->m, NULL, o->lr, o->scale, o->finite, 0.9, 0.99, 0.1);
 }
 
 static void put(world *w, genet_tensor *t, const void *bytes, size_t n)

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include "base/alloc.h"
+#include "base/half.h"
 #include "nn/optim.h"
 #include "tiny.h"
 
@@ -160,10 +161,10 @@ typedef struct fit {
     optim_step s;
 } fit;
 
-static void fit_build(fit *f, params *p, int64_t rows, const optim_options *o, bool accumulate)
+static void fit_build_in(dtype type, fit *f, params *p, int64_t rows, const optim_options *o, bool accumulate)
 {
     *f = (fit){ .p = p, .g = genet_graph_new(), .w = genet_workspace_new(device) };
-    net n = { .graph = f->g, .params = p, .training = true };
+    net n = { .graph = f->g, .params = p, .training = true, .dtype = type };
     f->x = genet_input(f->g, "x", GENET_F32, GENET_DIMS(rows, 3));
     f->y = genet_input(f->g, "y", GENET_F32, GENET_DIMS(rows, 2));
     tensor *loss = genet_mse(linear(&n, "fc", f->x, 2, NULL), f->y), *count = genet_side(loss, 1);
@@ -184,6 +185,11 @@ static void fit_build(fit *f, params *p, int64_t rows, const optim_options *o, b
     if (!f->plan) print_error("%s\n", err.text);
     assert_non_null(f->plan);
     genet__arena_release(&a);
+}
+
+static void fit_build(fit *f, params *p, int64_t rows, const optim_options *o, bool accumulate)
+{
+    fit_build_in(GENET_F32, f, p, rows, o, accumulate);
 }
 
 static void fit_attach(fit *f)
@@ -300,6 +306,115 @@ static void test_not_finite(void **state)
     genet__params_free(p);
 }
 
+/* --- mixed precision -------------------------------------------------------------------- */
+
+/* fc.weight's derived form is it, rounded; returns whether rounding lost anything. */
+static bool expect_rounded(params *p)
+{
+    float w[6];
+    uint16_t narrow[6];
+    bool lost = false;
+    read_all(p, "fc.weight", w);
+    assert_true(genet__params_read(p, genet__params_find(p, "fc.weight")->derived, narrow, sizeof narrow, &err));
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(narrow[i], genet__to_bf16(w[i]));
+        lost |= genet__from_bf16(narrow[i]) != w[i];
+    }
+    return lost;
+}
+
+/* Whoever writes a weight: the initial fill, each optimiser, a reset, the host. */
+static void test_derived_form_follows(void **state)
+{
+    (void)state;
+    static const char *const optimizer[] = { "sgd", "adam", "adamw", "lion" };
+    float x[24], y[16], host[6] = { 1.001f, -2, 3e-9f, NAN, INFINITY, -3e38f };
+    data(x, y);
+    for (int i = 0; i < 8; i++) {
+        optim_options o = { .optimizer = optimizer[i / 2], .beta1 = 0.9, .beta2 = 0.99, .adam_epsilon = 1e-8,
+                            .momentum = i % 2 ? 0.9 : 0, .weight_decay = 0.1, .max_grad_norm = 1 };
+        params *p = genet__params_new(device, 5, &err);
+        fit f;
+        fit_build_in(GENET_BF16, &f, p, 8, &o, false);
+        assert_int_equal(genet__params_find(p, "fc.weight.bf16")->kind, PARAM_DERIVED);
+        assert_null(genet__params_find(p, "fc.bias")->derived);         /* no product reads it */
+        fit_attach(&f);
+        assert_true(expect_rounded(p));
+        float before[6], after[6];
+        read_all(p, "fc.weight", before);
+        for (int step = 1; step <= 3; step++) {
+            fit_write(&f, x, y, 8, 0.01f, (float)step);
+            assert_true(genet_plan_run(f.plan, &err));
+            assert_true(expect_rounded(p));
+        }
+        read_all(p, "fc.weight", after);
+        assert_memory_not_equal(before, after, sizeof before);
+        assert_true(genet__params_reset(p, PARAM_WEIGHT, &err));
+        read_all(p, "fc.weight", after);
+        assert_memory_equal(before, after, sizeof before);
+        assert_true(expect_rounded(p));
+        assert_true(genet__params_write(p, genet__params_find(p, "fc.weight"), host, sizeof host, &err));
+        uint16_t narrow[6];
+        assert_true(genet__params_read(p, genet__params_find(p, "fc.weight.bf16"), narrow, sizeof narrow, &err));
+        for (int k = 0; k < 6; k++) assert_int_equal(narrow[k], genet__to_bf16(host[k]));
+        fit_release(&f);
+        genet__params_free(p);
+    }
+}
+
+/* Steps too small for bf16 to tell add up in the weights. */
+static void test_weights_stay_f32(void **state)
+{
+    (void)state;
+    float x[24], y[16], before[6], after[6];
+    data(x, y);
+    optim_options o = { .optimizer = "lion", .beta1 = 0.9, .beta2 = 0.99 };       /* each step changes by the rate */
+    params *p = genet__params_new(device, 5, &err);
+    fit f;
+    fit_build_in(GENET_BF16, &f, p, 8, &o, false);
+    fit_attach(&f);
+    read_all(p, "fc.weight", before);
+    for (int step = 1; step <= 4; step++) {
+        fit_write(&f, x, y, 8, 1e-6f, (float)step);
+        assert_true(genet_plan_run(f.plan, &err));
+    }
+    read_all(p, "fc.weight", after);
+    for (int i = 0; i < 6; i++) assert_true(fabsf(fabsf(after[i] - before[i]) - 4e-6f) < 2e-7f);
+    fit_release(&f);
+    genet__params_free(p);
+}
+
+static double rounded(float x) { return (double)genet__from_bf16(genet__to_bf16(x)); }
+
+/* Products of rounded operands, summed in f32: the operands are rounded, their sums are not. */
+static void test_gradient_is_not_rounded(void **state)
+{
+    (void)state;
+    float x[24], y[16], w[6], bias[2], gradient[8];
+    data(x, y);
+    params *p = genet__params_new(device, 5, &err);
+    fit f;
+    fit_build_in(GENET_BF16, &f, p, 8, &adamw, false);
+    fit_attach(&f);
+    read_all(p, "fc.weight", w);
+    read_all(p, "fc.bias", bias);
+    fit_write(&f, x, y, 8, 0, 1);
+    assert_true(genet_plan_run(f.plan, &err));
+    assert_true(genet_plan_read(f.plan, f.gradient, gradient, sizeof gradient, &err));
+    double want[8] = {0};
+    for (int r = 0; r < 8; r++)
+        for (int o = 0; o < 2; o++) {
+            double out = (double)bias[o], g;
+            for (int k = 0; k < 3; k++) out += rounded(x[3 * r + k]) * rounded(w[3 * o + k]);
+            g = 2 * (out - (double)y[2 * r + o]);
+            want[6 + o] += g;
+            for (int k = 0; k < 3; k++) want[3 * o + k] += rounded((float)g) * rounded(x[3 * r + k]);
+        }
+    for (int i = 0; i < 8; i++) assert_true(fabs((double)gradient[i] - want[i]) < 2e-5);
+    fit_release(&f);
+    genet__params_free(p);
+}
+
 /* Plain SGD moves against the clipped mean gradient; decay spares the bias. */
 static void test_clipping_and_decay(void **state)
 {
@@ -369,7 +484,8 @@ int main(void)
         cmocka_unit_test(test_one_node_a_graph),  cmocka_unit_test(test_initial_values),
         cmocka_unit_test(test_bounds_of_uniform), cmocka_unit_test(test_sizes_are_checked),
         cmocka_unit_test(test_layers),            cmocka_unit_test(test_accumulation),
-        cmocka_unit_test(test_not_finite),        cmocka_unit_test(test_clipping_and_decay),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_derived_form_follows),
+        cmocka_unit_test(test_weights_stay_f32), cmocka_unit_test(test_gradient_is_not_rounded),        cmocka_unit_test(test_clipping_and_decay),
         cmocka_unit_test(test_unreached),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

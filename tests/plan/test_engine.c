@@ -190,7 +190,7 @@ static void state_is_written_once_and_read_anew(void **state)
     tiny_open(&t);
     genet_tensor *w = genet_state(t.g, "w", GENET_F32, D(6)), *g = genet_input(t.g, "g", GENET_F32, D(4));
     genet_tensor *one = genet_scalar_like(g, 1), *yes = genet_full(t.g, GENET_U8, 1, 0, NULL);
-    genet_update_lion(genet_slice(w, 0, 0, 4, 1), g, genet_slice(w, 0, 2, 4, 1), one, one, yes, .9, .99, 0);
+    genet_update_lion(genet_slice(w, 0, 0, 4, 1), g, genet_slice(w, 0, 2, 4, 1), NULL, one, one, yes, .9, .99, 0);
     assert_contains(genet_graph_error(t.g), "share memory");
     tiny_close(&t);
 }

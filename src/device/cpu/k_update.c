@@ -1,6 +1,7 @@
 /* k_update.c - optimisers: a parameter and its moments in one pass over
- * memory.  They are written where they lie, so operands are read through the
- * inputs' addresses alone.  Formulas: graph/op_update.c. */
+ * memory, and with them the parameter's bf16 form.  They are written where
+ * they lie, so operands are read through the inputs' addresses alone.
+ * Formulas: graph/op_update.c. */
 #include "device/cpu/kernel.h"
 #include "device/cpu/vec.h"
 
@@ -21,7 +22,35 @@ static int64_t count(const launch *l, int64_t task) { return min_i64(GRAIN, oper
 static double scalar(const launch *l, int k) { return *(const real *)launch_in(l, k)->data; }
 static bool healthy(const launch *l) { return *(const uint8_t *)launch_in(l, l->n_in - 1)->data != 0; }
 
-/* --- sgd: param, grad, velocity or none, rate, scale, finite ------------------- */
+/* A task in parts, so that the bf16 form, where there is one, is made from what is still in L1. */
+enum { PART = 1024 };
+typedef struct part { int64_t at, n; } part;
+static part first_part(const launch *l, int64_t task) { return (part){ 0, min_i64(PART, count(l, task)) }; }
+static part next_part(const launch *l, int64_t task, part b)
+{
+    return (part){ b.at + b.n, min_i64(PART, count(l, task) - b.at - b.n) };
+}
+#define EACH_PART(b) for (part b = first_part(l, task); b.n > 0; b = next_part(l, task, b))
+
+/* To nearest even; NaN stays NaN. */
+static void narrow_part(const launch *l, int k, int64_t task, const real *p, part b)
+{
+    const operand *o = launch_in(l, k);
+    const real *restrict x = p + b.at;
+    if (!o->data) return;
+    if (o->dtype == GENET_F64) {        /* the oracle rounds nothing */
+        memcpy(o->data + (task * GRAIN + b.at) * (int64_t)sizeof(double), x, (size_t)b.n * sizeof(double));
+        return;
+    }
+    uint16_t *restrict y = (uint16_t *)(void *)o->data + task * GRAIN + b.at;
+    for (int64_t i = 0; i < b.n; i++) {
+        float f = (float)x[i];
+        uint32_t u = vec_bits(f), rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+        y[i] = (uint16_t)(f != f ? u >> 16 | 0x40 : rounded);
+    }
+}
+
+/* --- sgd: param, grad, velocity or none, narrow or none, rate, scale, finite ------------------- */
 
 static void sgd_plain(real *restrict p, const real *restrict grad, real rate, real scale, real decay, int64_t n)
 {
@@ -51,13 +80,17 @@ static void run_sgd(const launch *l, int phase, int64_t task, char *local)
     if (!healthy(l)) return;
     const double *f = l->attr.f;
     real *p = from(l, 0, task), *grad = from(l, 1, task), *velocity = from(l, 2, task);
-    real rate = (real)scalar(l, 3), scale = (real)scalar(l, 4), decay = (real)f[1];
-    if (velocity) sgd_momentum(p, grad, velocity, rate, scale, decay, (real)f[0], l->attr.i[0] != 0, count(l, task));
-    else sgd_plain(p, grad, rate, scale, decay, count(l, task));
+    real rate = (real)scalar(l, 4), scale = (real)scalar(l, 5), decay = (real)f[1], momentum = (real)f[0];
+    EACH_PART(b) {
+        if (velocity)
+            sgd_momentum(p + b.at, grad + b.at, velocity + b.at, rate, scale, decay, momentum, l->attr.i[0] != 0, b.n);
+        else sgd_plain(p + b.at, grad + b.at, rate, scale, decay, b.n);
+        narrow_part(l, 3, task, p, b);
+    }
 }
 const kernel K(k_update_sgd) = { .tasks = update_tasks, .run = run_sgd };
 
-/* --- adam: param, grad, m, v, rate, scale, step, finite -------------------------- */
+/* --- adam: param, grad, m, v, narrow or none, rate, scale, step, finite -------------------------- */
 
 /* shrink: what decoupled decay leaves of p; decay: L2 added to the gradient;
  * size: rate / (1 - beta1^t); root: sqrt(1 - beta2^t). */
@@ -80,18 +113,22 @@ static void run_adam(const launch *l, int phase, int64_t task, char *local)
 {
     (void)phase, (void)local;
     if (!healthy(l)) return;
-    const double *f = l->attr.f, rate = scalar(l, 4), step = scalar(l, 6);
+    const double *f = l->attr.f, rate = scalar(l, 5), step = scalar(l, 7);
     bool decoupled = l->attr.i[0] != 0;
     adam a = {
-        .scale = (real)scalar(l, 5), .shrink = (real)(decoupled ? 1 - rate * f[3] : 1), .decay = (real)(decoupled ? 0 : f[3]),
+        .scale = (real)scalar(l, 6), .shrink = (real)(decoupled ? 1 - rate * f[3] : 1), .decay = (real)(decoupled ? 0 : f[3]),
         .new1 = (real)(1 - f[0]), .beta2 = (real)f[1], .new2 = (real)(1 - f[1]), .eps = (real)f[2],
         .size = (real)(rate / (1 - pow(f[0], step))), .root = (real)sqrt(1 - pow(f[1], step)),
     };
-    adam_step(from(l, 0, task), from(l, 1, task), from(l, 2, task), from(l, 3, task), &a, count(l, task));
+    real *p = from(l, 0, task), *grad = from(l, 1, task), *m = from(l, 2, task), *v = from(l, 3, task);
+    EACH_PART(b) {
+        adam_step(p + b.at, grad + b.at, m + b.at, v + b.at, &a, b.n);
+        narrow_part(l, 4, task, p, b);
+    }
 }
 const kernel K(k_update_adam) = { .tasks = update_tasks, .run = run_adam };
 
-/* --- lion: param, grad, m, rate, scale, finite ------------------------------------ */
+/* --- lion: param, grad, m, narrow or none, rate, scale, finite ------------------------------------ */
 
 static void lion_step(real *restrict p, const real *restrict grad, real *restrict m, real rate, real scale, real shrink,
                       real beta1, real beta2, int64_t n)
@@ -108,8 +145,11 @@ static void run_lion(const launch *l, int phase, int64_t task, char *local)
 {
     (void)phase, (void)local;
     if (!healthy(l)) return;
-    const double *f = l->attr.f, rate = scalar(l, 3);
-    lion_step(from(l, 0, task), from(l, 1, task), from(l, 2, task), (real)rate, (real)scalar(l, 4),
-              (real)(1 - rate * f[2]), (real)f[0], (real)f[1], count(l, task));
+    const double *f = l->attr.f, rate = scalar(l, 4);
+    real *p = from(l, 0, task), *grad = from(l, 1, task), *m = from(l, 2, task), scale = (real)scalar(l, 5);
+    EACH_PART(b) {
+        lion_step(p + b.at, grad + b.at, m + b.at, (real)rate, scale, (real)(1 - rate * f[2]), (real)f[0], (real)f[1], b.n);
+        narrow_part(l, 3, task, p, b);
+    }
 }
 const kernel K(k_update_lion) = { .tasks = update_tasks, .run = run_lion };
