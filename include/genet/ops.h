@@ -73,6 +73,7 @@ GENET_API T genet_scatter_last(T g, T index, int64_t n);
 /* --- reductions over axes (bit a of axes: dimension a); keep: extent 1 stays */
 
 GENET_API T genet_sum (T x, unsigned axes, bool keep);
+GENET_API T genet_sum_squares(T x);                         /* of all elements, in one pass: a scalar */
 GENET_API T genet_mean(T x, unsigned axes, bool keep);
 GENET_API T genet_max_over(T x, unsigned axes, bool keep);  /* ties share the gradient */
 GENET_API T genet_logsumexp(T x, unsigned axes, bool keep);

@@ -34,6 +34,14 @@ static bool infer_reduce(tensor *y)
     return true;
 }
 
+/* Over all axes, whatever was asked. */
+static bool infer_sum_squares(tensor *y)
+{
+    y->attr.i[0] = genet_axes_all(y->in[0]);
+    y->attr.i[1] = 0;
+    return infer_reduce(y);
+}
+
 static bool infer_max_over(tensor *y)
 {
     const tensor *x = y->in[0];
@@ -78,6 +86,7 @@ static bool infer_all_finite(tensor *y)
 }
 
 static double flops_reduce(const tensor *y) { return (double)genet__numel(&y->in[0]->shape); }
+static double flops_sum_squares(const tensor *y) { return 2 * flops_reduce(y); }
 static double flops_logsumexp(const tensor *y) { return 4 * flops_reduce(y); }      /* max, sub, exp, add */
 
 /* --- gradients ----------------------------------------------------------------- */
@@ -96,6 +105,11 @@ static void grad_sum(tensor *y, tensor *g, tensor **d)
 {
     const shape *s = &y->in[0]->shape;
     d[0] = genet_broadcast(kept(y, g), s->rank, s->dim);
+}
+
+static void grad_sum_squares(tensor *y, tensor *g, tensor **d)
+{
+    d[0] = genet_mul(SAVED(y->in[0]), genet_mul(g, genet_scalar_like(g, 2)));
 }
 
 /* Equal maxima share: each gets g / their number. */
@@ -136,6 +150,12 @@ static void ref_sum(const tensor *y, double *const in[], double *const out[])
     int64_t n = genet__numel(&y->in[0]->shape), k = genet__numel(&y->shape);
     for (int64_t i = 0; i < k; i++) out[0][i] = 0;
     for (int64_t i = 0; i < n; i++) out[0][result_of(y, i)] += in[0][i];
+}
+
+static void ref_sum_squares(const tensor *y, double *const in[], double *const out[])
+{
+    out[0][0] = 0;
+    for (int64_t i = 0; i < genet__numel(&y->in[0]->shape); i++) out[0][0] += in[0][i] * in[0][i];
 }
 
 static void ref_max_over(const tensor *y, double *const in[], double *const out[])
@@ -228,6 +248,10 @@ static const probe probes_sum[] = {
     EDGES_REDUCE, EDGE(2, 0, PF(-2, 2, 3, 0)), EDGE(1, 0, PF(0, 1, 5003)),
     EDGE(1, 0, PF(-1, 1, 150001)), EDGE(1, 0, PF(-1, 1, 1201, 130)),
 };
+static const probe probes_sum_squares[] = {
+    TINY(0, 0, PF(-2, 2, 3, 4)), TINY(0, 0, PF0(-2, 2)), EDGE(0, 0, PF(-2, 2, 1)), EDGE(0, 0, PF(-2, 2, 0, 3)),
+    EDGE(0, 0, PF(-2, 2, 33)), EDGE(0, 0, PF(-2, 2, 7, 3, 19)), EDGE(0, 0, PF(-1, 1, 5003)), EDGE(0, 0, PF(-1, 1, 150001)),
+};
 static const probe probes_max_over[] = {
     TINY(1, 0, PF(-2, 2, 3, 4)), TINY(6, 1, PF(-2, 2, 2, 3, 2)), TINY(3, 0, PF(-2, 2, 3, 4)),
     EDGES_REDUCE, EDGE(1, 0, PF(-1, 1, 150001)),
@@ -252,6 +276,7 @@ static const probe probes_all_finite[] = {
 };
 
 ROW(sum,        OWN,  REF, OPF_STRIDED, .n_in = 1, .infer = infer_reduce,     .flops = flops_reduce)
+ROW(sum_squares, OWN, REF, 0,           .n_in = 1, .infer = infer_sum_squares, .flops = flops_sum_squares)
 ROW(max_over,   OWN,  REF, OPF_STRIDED, .n_in = 1, .infer = infer_max_over,   .flops = flops_reduce)
 ROW(logsumexp,  OWN,  REF, OPF_STRIDED, .n_in = 1, .infer = infer_reduce,     .flops = flops_logsumexp)
 ROW(argmax,     ZERO, REF, 0,           .n_in = 1, .infer = infer_argmax,     .flops = flops_reduce)
@@ -266,6 +291,7 @@ static tensor *reduce(op_id id, tensor *x, int64_t axes, bool keep)
 }
 
 tensor *genet_sum(tensor *x, unsigned axes, bool keep)       { return reduce(OP_sum, x, axes, keep); }
+tensor *genet_sum_squares(tensor *x)                         { return reduce(OP_sum_squares, x, 0, false); }
 tensor *genet_max_over(tensor *x, unsigned axes, bool keep)  { return reduce(OP_max_over, x, axes, keep); }
 tensor *genet_logsumexp(tensor *x, unsigned axes, bool keep) { return reduce(OP_logsumexp, x, axes, keep); }
 tensor *genet_argmax(tensor *x, int axis, bool keep) { return reduce(OP_argmax, x, genet__axis_of(x, axis), keep); }

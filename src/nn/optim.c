@@ -139,7 +139,7 @@ optim_step genet__optim_update(net *n, const optim_options *o, const optim_weigh
     graph *g = n->graph;
     optim_step s = { .learning_rate = genet_input(g, "learning_rate", GENET_F32, 0, NULL),
                      .step = genet_input(g, "step", GENET_F32, 0, NULL) };
-    tensor *squares = genet_sum(genet_square(gradient), genet_axes_all(gradient), false);
+    tensor *squares = genet_sum_squares(gradient);
     s.loss = genet_tensor_set_name(genet_div(loss_sum, count), "loss");
     s.grad_norm = genet_tensor_set_name(genet_div(genet_sqrt(squares), count), "grad_norm");
     tensor *both[] = { as_vector(s.loss), as_vector(s.grad_norm) };

@@ -1,4 +1,4 @@
-/* k_reduce.c - sums, maxima and log-sum-exp over any axes of inputs with any
+/* k_reduce.c - sums, of squares too, maxima and log-sum-exp over any axes of inputs with any
  * strides.
  *
  * The input's dimensions become two lists, kept and reduced, merged where
@@ -151,14 +151,15 @@ static size_t reduce_shared(const launch *l)
     return w.pieces > 1 ? (size_t)(w.pieces * w.K) * sizeof(real) : 0;
 }
 
-INLINE void reduce_run(enum fold fold, const launch *l, int phase, int64_t task, char *local)
+/* fold: of what is read; join: of the pieces' results. */
+INLINE void reduce_run(enum fold fold, enum fold join, const launch *l, int phase, int64_t task, char *local)
 {
     walk w = walk_of(l, true, true);
     real *y = (real *)launch_out(l, 0)->data, *partial = (real *)l->shared;
     if (phase == 1) {
         int64_t k = task * FOLD_TILE;
         fold_lines pieces = { 1, { w.pieces }, { w.K } };
-        fold_columns(fold, &pieces, partial + k, 0, w.pieces, min_i64(FOLD_TILE, w.K - k), y + k, (real *)local);
+        fold_columns(join, &pieces, partial + k, 0, w.pieces, min_i64(FOLD_TILE, w.K - k), y + k, (real *)local);
         return;
     }
     int64_t p = task % w.pieces, u0 = task / w.pieces * w.per_task, u1 = min_i64(w.units, u0 + w.per_task);
@@ -175,12 +176,18 @@ INLINE void reduce_run(enum fold fold, const launch *l, int phase, int64_t task,
 
 static void sum_run(const launch *l, int phase, int64_t task, char *local)
 {
-    reduce_run(FOLD_SUM, l, phase, task, local);
+    reduce_run(FOLD_SUM, FOLD_SUM, l, phase, task, local);
 }
 static void max_over_run(const launch *l, int phase, int64_t task, char *local)
 {
-    reduce_run(FOLD_MAX, l, phase, task, local);
+    reduce_run(FOLD_MAX, FOLD_MAX, l, phase, task, local);
 }
+/* Over all axes: no columns. */
+static void sum_squares_run(const launch *l, int phase, int64_t task, char *local)
+{
+    reduce_run(FOLD_DOT, FOLD_SUM, l, phase, task, local);
+}
+const kernel K(k_sum_squares) = { reduce_phases, reduce_tasks, sum_squares_run, reduce_shared };
 const kernel K(k_sum)      = { reduce_phases, reduce_tasks, sum_run,      reduce_shared };
 const kernel K(k_max_over) = { reduce_phases, reduce_tasks, max_over_run, reduce_shared };
 
