@@ -41,6 +41,10 @@ plan() { "$GENET" plan gpt2 --data "$text" --n-embd 128 --block-size 128 --batch
 more=$(field "$(plan --dtype bf16)" params_bytes); less=$(field "$(plan)" params_bytes)
 [ "$more" -gt "$less" ] || fail "$more bytes of params in bf16, $less in f32"
 
+expect 0 'checkpointing +saves [0-9.]+ [KM]iB of memory for [0-9.]+ [MG] operations more a step \([0-9]+ %\)' "$GENET" plan gpt2 \
+    --data "$text" --block-size 128 --batch-size 8 --dtype bf16 --checkpoint-activations
+"$GENET" plan gpt2 --data "$text" --block-size 128 2> /dev/null | grep -q checkpointing && fail "checkpointing is told of unasked"
+
 # a table
 awk 'BEGIN { print "a,b,y"; for (i = 0; i < 100; i++) printf "%g,%g,%g\n", i % 10, i % 7, 3 * (i % 10) - i % 7 }' > "$work/t.csv"
 expect 0 'val_loss' "$GENET" train mlp --data "$work/t.csv" --target y --out "$work/t" --standardize --max-steps 60 --dtype bf16 \
