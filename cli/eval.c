@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "cli.h"
+#include "infer/generate.h"
 #include "task/lm.h"
 #include "task/task.h"
 
@@ -136,13 +137,13 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
     const char **paths = genet__split_lines(o->data, &n, &a);
     genet_workspace *w = genet_workspace_new(d);
     model *m = NULL;
+    tokenizer *t = NULL;
     bool ok = (paths && w) || genet__err_memory(err);
-    ok = ok && (m = genet__model_open(folder, d, MODEL_READ_ONLY, err));
+    ok = ok && genet__open_text_model(folder, d, MODEL_READ_ONLY, &m, &t, err);
     if (ok && !m->family->vocab_size)
         ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", folder,
                             m->family->name);
-    tokenizer *t = ok ? genet__tokenizer_load(folder, err) : NULL;
-    ok = t && score(m, t, w, o, paths, n, out, err);
+    ok = ok && score(m, t, w, o, paths, n, out, err);
     genet__tokenizer_free(t);
     genet__model_free(m);
     genet_workspace_free(w);

@@ -231,13 +231,12 @@ static void release(work *w)
 static bool open_and_write(const char *folder, work *w, genet_device *d, genet_err *err)
 {
     int64_t began = genet__profile_now(d);
-    model *m = genet__model_open(folder, d, MODEL_READ_ONLY, err);
-    genet__profile_host(d, "model", began, 0);
-    began = genet__profile_now(d);
-    tokenizer *t = m ? genet__tokenizer_load(folder, err) : NULL;
-    genet__profile_host(d, "tokenizer", began, 0);
+    model *m;
+    tokenizer *t;
+    bool ok = genet__open_text_model(folder, d, MODEL_READ_ONLY, &m, &t, err);
+    genet__profile_host(d, "open", began, 0);
     w->tokenizer = t;
-    bool ok = t && prepare(w, folder, err) && write_text(w, m, d, err);
+    ok = ok && prepare(w, folder, err) && write_text(w, m, d, err);
     genet__tokenizer_free(t);
     genet__model_free(m);
     return ok;

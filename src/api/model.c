@@ -12,16 +12,14 @@ enum { STATE_MAX_BYTES = 1 << 20 };
 
 /* --- opening ---------------------------------------------------------------------- */
 
-/* A table's network has no tokenizer, and no text to generate. */
-static bool open_text(genet_model *m, genet_err *err)
+/* A folder without tokenizer.json is a model still; a table's network has none, and no text to generate. */
+static bool open_all(genet_model *m, genet_device *d, genet_err *err)
 {
-    if (!m->model->family->vocab_size) return true;
-    TRY(genet__generation_file_read(&m->generation, m->folder, err));
-    char *path = genet__path_join(m->folder, "tokenizer.json");
-    if (!path) return genet__err_memory(err);
-    bool there = genet__file_exists(path);
-    genet__free(path);
-    return !there || (m->tokenizer = genet__tokenizer_load(m->folder, err));
+    model_weights how = m->weights ? MODEL_READ_ONLY : MODEL_NO_WEIGHTS;
+    if (genet__file_exists_in(m->folder, "tokenizer.json"))
+        TRY(genet__open_text_model(m->folder, d, how, &m->model, &m->tokenizer, err));
+    else TRY(m->model = genet__model_open(m->folder, d, how, err));
+    return !m->model->family->vocab_size || genet__generation_file_read(&m->generation, m->folder, err);
 }
 
 genet_model *genet__api_open(const char *folder, genet_device *d, bool weights, genet_err *err)
@@ -33,8 +31,7 @@ genet_model *genet__api_open(const char *folder, genet_device *d, bool weights, 
     }
     m->weights = weights;
     bool ok = (m->folder = genet__strdup(folder)) || genet__err_memory(err);
-    ok = ok && (m->model = genet__model_open(folder, d, weights ? MODEL_READ_ONLY : MODEL_NO_WEIGHTS, err));
-    if (ok && open_text(m, err)) return m;
+    if (ok && open_all(m, d, err)) return m;
     genet_model_free(m);
     return NULL;
 }

@@ -112,12 +112,16 @@ struct genet_device {
     const char *name;           /* "cpu", "guard" */
     void  *(*alloc)(genet_device *d, size_t size_bytes, genet_err *err);    /* 64-byte aligned, zeroed */
     void   (*release)(genet_device *d, void *address, size_t size_bytes);
+    /* Only parts of this fresh memory may ever be touched: small pages will do; NULL: it makes no difference. */
+    void   (*sparse)(genet_device *d, void *address, size_t size_bytes);
     void   (*write)(genet_device *d, void *address, const void *from, size_t n);
     void   (*read)(genet_device *d, const void *address, void *to, size_t n);
     /* Use host memory (a mapped file) in place; NULL: the device cannot. */
     void  *(*adopt)(genet_device *d, const void *host, size_t n);
     /* Run launches in order.  Operands' data are this device's addresses.  r: NULL, or times are written there. */
     bool   (*run)(genet_device *d, const launch *l, int n, recorder *r, genet_err *err);
+    /* Run fn(arg, thread) on each of the device's threads: host work that they share. */
+    void   (*share)(genet_device *d, void (*fn)(void *arg, int thread), void *arg);
     /* The kernel for an op computed in type t (f32, f64, i32), or NULL. */
     const kernel *(*kernel)(const genet_device *d, op_id id, dtype t);
     /* Elementwise function of an op on type t; of a cast (or copy). */

@@ -286,11 +286,11 @@ bool genet__safetensor_to_f32(const safetensor *t, float *out)
     static int64_t name(const unsigned char *at, int64_t n)                                     \
     {                                                                                           \
         enum { BLOCK = 4096 };                                                                  \
-        type x[BLOCK];                                                                          \
+        typedef type unaligned __attribute__((aligned(1), may_alias));                          \
         for (int64_t start = 0; start < n; start += BLOCK) {                                    \
             int64_t count = n - start < BLOCK ? n - start : BLOCK;                              \
             type bad = 0;                                                                       \
-            memcpy(x, at + start * (int64_t)sizeof *x, (size_t)count * sizeof *x);              \
+            const unaligned *x = (const unaligned *)(at + start * (int64_t)sizeof(type));       \
             for (int64_t i = 0; i < count; i++)                                                 \
                 bad |= (type)((x[i] & (type)(exponent)) == (type)(exponent));                   \
             for (int64_t i = 0; bad && i < count; i++)                                          \

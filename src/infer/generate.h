@@ -113,6 +113,9 @@ bool genet__is_text(const tokenizer *t, int32_t id);
  * between words and what is no text. */
 bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, genet_err *err);
 
+/* open.c: both or neither; *t is NULL of a family that reads no text. */
+bool genet__open_text_model(const char *folder, genet_device *d, model_weights how, model **m, tokenizer **t, genet_err *err);
+
 /* beam.c: transformers' _beam_search, token for token. */
 bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const int32_t *prompt, int64_t n_prompt,
                         const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err);

@@ -8,6 +8,7 @@
 #include "model/model.h"
 #include "base/alloc.h"
 #include "base/err.h"
+#include "model/finite.h"
 #include <string.h>
 
 typedef struct reader {
@@ -97,15 +98,6 @@ static bool check_prefix(const reader *r, const param *w, genet_err *err)
                           w->name, cut);
 }
 
-/* Moments of a saved run are its own business; a weight that is not finite spoils
- * every answer. */
-static bool check_finite(const safetensors *file, const safetensor *t, const param *w, genet_err *err)
-{
-    int64_t i = w->kind & (PARAM_WEIGHT | PARAM_BUFFER) ? genet__safetensor_first_nonfinite(t) : -1;
-    return i < 0 || genet__err_set(err, GENET_ERR_FORMAT, "%s: %s: element %lld of %lld is inf or NaN; the model is spoilt: "
-                                   "take an earlier save", file->path, t->name, (long long)i, (long long)t->numel);
-}
-
 static bool check_one(const reader *r, const param *w, genet_err *err)
 {
     const safetensors *file;
@@ -147,6 +139,24 @@ static bool check_left(const reader *r, genet_err *err)
     return true;
 }
 
+/* Moments of a saved run are its own business; a weight that is not finite spoils every answer. */
+static bool check_finite(const reader *r, genet_err *err)
+{
+    const params *p = r->params;
+    finite_part *part = genet__alloc_array((size_t)p->n + 1, sizeof *part);
+    if (!part) return genet__err_memory(err);
+    int n = 0;
+    for (int i = 0; i < p->n; i++) {
+        const safetensors *file;
+        if (!(p->at[i]->kind & r->kinds & (PARAM_WEIGHT | PARAM_BUFFER))) continue;
+        part[n].tensor = find(r, p->at[i]->name, &file);
+        part[n++].path = file->path;
+    }
+    bool ok = genet__all_finite(part, n, p->device, err);
+    genet__free(part);
+    return ok;
+}
+
 /* File and params hold the same names and shapes: before anything is allocated or
  * overwritten; and before anything but the header is read. */
 static bool check_all(const reader *r, genet_err *err)
@@ -155,13 +165,7 @@ static bool check_all(const reader *r, genet_err *err)
     for (int i = 0; i < p->n; i++)
         if (p->at[i]->kind & r->kinds) TRY(check_one(r, p->at[i], err));
     TRY(check_tied(r, err) && check_left(r, err));
-    for (int i = 0; i < p->n; i++) {
-        const safetensors *file;
-        if (!(p->at[i]->kind & r->kinds)) continue;
-        const safetensor *t = find(r, p->at[i]->name, &file);
-        TRY(check_finite(file, t, p->at[i], err));
-    }
-    return true;
+    return check_finite(r, err);
 }
 
 /* --- values -------------------------------------------------------------------- */
@@ -179,8 +183,10 @@ static bool read_one(reader *r, param *w, genet_err *err)
         if (!r->buffer) return genet__err_memory(err);
     }
     genet__safetensor_to_f32(t, r->buffer);
-    safetensor now = { .name = t->name, .dtype = GENET_F32, .numel = t->numel, .at = (const unsigned char *)r->buffer };
-    if (t->dtype == GENET_F64) TRY(check_finite(file, &now, w, err));      /* doubles beyond f32 */
+    safetensor now = { .name = t->name, .dtype = GENET_F32, .element_bytes = sizeof(float), .numel = t->numel,
+                       .at = (const unsigned char *)r->buffer };
+    if (t->dtype == GENET_F64)          /* doubles beyond f32 */
+        TRY(genet__all_finite(&(finite_part){ &now, file->path }, 1, r->params->device, err));
     return genet__params_write(r->params, w, r->buffer, w->size_bytes, err);
 }
 

@@ -92,6 +92,12 @@ static bool refresh_all(params *p, genet_err *err)
     return true;
 }
 
+/* Memory that nobody has written is zeros already, and takes no pages until it is used: a long cache costs nothing. */
+static bool is_zeros(const param *w)
+{
+    return !w->filled && (!genet__is_float(w->dtype) || w->init.kind == INIT_ZEROS || w->init.kind == INIT_DEFAULT);
+}
+
 /* again: those that have values too. */
 static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
 {
@@ -103,7 +109,8 @@ static bool fill(params *p, unsigned kinds, bool again, genet_err *err)
         param *w = p->at[i];
         if (!w->address || w->adopted || !(w->kind & kinds & ~(unsigned)PARAM_DERIVED) || (w->filled && !again)) continue;
         if (w->derived) w->derived->filled = false;
-        if (genet__is_float(w->dtype)) fill_one(p, w, wide, narrow);
+        if (is_zeros(w)) w->filled = true;
+        else if (genet__is_float(w->dtype)) fill_one(p, w, wide, narrow);
         else clear(p, w, zeros, CHUNK);
     }
     genet__free(wide);

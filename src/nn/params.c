@@ -144,6 +144,7 @@ bool genet__params_place(params *p, genet_err *err)
     if (!GROW(p->block, p->n_block, p->cap_block)) return genet__err_memory(err);
     char *at = genet_device_alloc(p->device, total, err);
     if (!at) return false;
+    if (p->shared && p->device->sparse) p->device->sparse(p->device, at, total);     /* caches, filled as a text goes on */
     p->block[p->n_block].address = at;
     p->block[p->n_block++].size_bytes = total;
     for (int i = 0; i < p->n; i++) {

@@ -58,6 +58,17 @@ static void *cpu_alloc(genet_device *d, size_t size_bytes, genet_err *err)
     return p;
 }
 
+/* A large page is zeroed as a whole at its first byte: of a long cache that costs more than reading a short text. */
+static void cpu_sparse(genet_device *d, void *address, size_t size_bytes)
+{
+    (void)d;
+#ifdef MADV_NOHUGEPAGE
+    madvise(address, round_up(size_bytes ? size_bytes : 1, HUGE_PAGE), MADV_NOHUGEPAGE);
+#else
+    (void)address, (void)size_bytes;
+#endif
+}
+
 static void cpu_release(genet_device *d, void *address, size_t size_bytes)
 {
     (void)d;
@@ -163,6 +174,11 @@ static bool cpu_run(genet_device *d, const launch *l, int n, recorder *r, genet_
     return true;
 }
 
+static void cpu_share(genet_device *d, void (*fn)(void *arg, int thread), void *arg)
+{
+    genet__pool_run(((cpu *)d)->pool, fn, arg);
+}
+
 /* --- kernels ------------------------------------------------------------------- */
 
 static const kernel_table *table_of(const genet_device *d, dtype t)
@@ -204,6 +220,7 @@ static bool guard_init(cpu *c, genet_err *err)
     d->delta = c->guard_real - c->guard_shown;
     d->alloc = guard_alloc;
     d->release = guard_release;
+    d->sparse = NULL;
     d->adopt = guard_adopt;
     return true;
 }
@@ -213,8 +230,8 @@ static genet_device *cpu_new(int n_threads, bool guard, genet_err *err)
     cpu *c = genet__alloc(sizeof *c);
     if (!c) return genet__err_memory(err), NULL;
     genet_device *d = &c->device;
-    *d = (genet_device){ .name = "cpu", .alloc = cpu_alloc, .release = cpu_release, .write = cpu_write,
-                         .read = cpu_read, .adopt = cpu_adopt, .run = cpu_run, .kernel = cpu_kernel,
+    *d = (genet_device){ .name = "cpu", .alloc = cpu_alloc, .release = cpu_release, .sparse = cpu_sparse, .write = cpu_write,
+                         .read = cpu_read, .adopt = cpu_adopt, .run = cpu_run, .share = cpu_share, .kernel = cpu_kernel,
                          .ew = cpu_ew, .cast = cpu_cast, .free = cpu_free };
     bool ok = (c->f32 = genet__cpu_table(err)) && (c->pool = genet__pool_new(n_threads, err));
     if (ok) {

@@ -1,0 +1,53 @@
+/* open.c - a model and its tokenizer from one folder, at the same time: the one
+ * waits for memory, the other computes, and each takes about as long. */
+#include <pthread.h>
+#include <signal.h>
+#include "infer/generate.h"
+
+typedef struct opening { const char *folder; genet_device *device; model_weights how; model *model; genet_err err; } opening;
+
+static void *open_model(void *arg)
+{
+    opening *o = arg;
+    o->model = genet__model_open(o->folder, o->device, o->how, &o->err);
+    return NULL;
+}
+
+/* Signals are for the host's threads. */
+static bool start(pthread_t *id, opening *o)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool ok = !pthread_create(id, NULL, open_model, o);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ok;
+}
+
+/* The tokenizer, which takes many small pieces of memory, is read by the calling thread: glibc gives them out faster
+ * there.  What is wrong with the model is said first; of a network for tables it does not matter what its folder
+ * holds beside it. */
+bool genet__open_text_model(const char *folder, genet_device *d, model_weights how, model **m, tokenizer **t, genet_err *err)
+{
+    pthread_t id;
+    genet_err why = {0};
+    opening o = { .folder = folder, .device = d, .how = how };
+    if (start(&id, &o)) {
+        *t = genet__tokenizer_load(folder, &why);
+        pthread_join(id, NULL);
+    } else {
+        open_model(&o);
+        *t = o.model ? genet__tokenizer_load(folder, &why) : NULL;
+    }
+    *m = o.model;
+    if (*m && (*t || !(*m)->family->vocab_size)) {
+        if (!(*m)->family->vocab_size) genet__tokenizer_free(*t), *t = NULL;
+        return true;
+    }
+    if (err) *err = *m ? why : o.err;
+    genet__model_free(*m);
+    genet__tokenizer_free(*t);
+    *m = NULL;
+    *t = NULL;
+    return false;
+}
