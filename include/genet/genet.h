@@ -132,7 +132,7 @@ GENET_API genet_tensor *genet_checkpoint(genet_tensor *t);
 
 /* The CPU with n_threads threads (0: as many as the process may use).  The
  * instruction set is the best available, or what GENET_ISA says (plain,
- * avx2, avx512, amx). */
+ * avx2, avx512, amx).  With GENET_PIN=1 each thread but the caller's stays on a processor of its own. */
 GENET_API genet_device *genet_device_cpu(int n_threads, genet_err *err);
 /* The CPU behind addresses that fault when the host touches them: proves that
  * tensor memory is only reached through write, read and adopt. */

@@ -15,6 +15,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -185,6 +187,24 @@ void genet__pool_run(pool *p, void (*fn)(void *arg, int thread), void *arg)
 
 /* --- life ----------------------------------------------------------------- */
 
+/* GENET_PIN=1: thread t stays on the t-th of the processors that the process may use, counted round.  The caller, who is
+ * thread 0, is left where it is.  Only a wish: where the system refuses, threads go on unpinned. */
+static void pin(pthread_t id, int thread)
+{
+#ifdef __linux__
+    const char *wish = getenv("GENET_PIN");
+    cpu_set_t allowed, one;
+    if (!wish || strcmp(wish, "1") || sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    int left = thread % CPU_COUNT(&allowed), cpu = 0;
+    while (!CPU_ISSET(cpu, &allowed) || left--) cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(id, sizeof one, &one);
+#else
+    (void)id, (void)thread;
+#endif
+}
+
 /* Workers take no signals: the host's handlers run on the host's threads. */
 static bool start_workers(pool *p, genet_err *err)
 {
@@ -196,6 +216,7 @@ static bool start_workers(pool *p, genet_err *err)
         worker *w = &p->worker[thread - 1];
         *w = (worker){ .pool = p, .thread = thread };
         code = pthread_create(&w->id, NULL, worker_main, w);
+        if (!code) pin(w->id, thread);
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (code == 0) return true;

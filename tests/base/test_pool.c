@@ -137,6 +137,31 @@ static void test_modes(void **state)
     genet__pool_free(p);
 }
 
+#ifdef __linux__
+static void look_where(void *arg, int thread)
+{
+    sched_getaffinity(0, sizeof(cpu_set_t), (cpu_set_t *)arg + thread);
+}
+
+/* A pinned worker may run on one processor, another on another where there is one; the caller as before. */
+static void test_pin(void **state)
+{
+    (void)state;
+    cpu_set_t before, at[3];
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    for (int pinned = 0; pinned < 2; pinned++) {
+        setenv("GENET_PIN", pinned ? "1" : "0", 1);
+        pool *p = genet__pool_new(3, NULL);
+        genet__pool_run(p, look_where, at);
+        genet__pool_free(p);
+        unsetenv("GENET_PIN");
+        assert_true(CPU_EQUAL(&at[0], &before));
+        for (int i = 1; i < 3; i++) assert_int_equal(CPU_COUNT(&at[i]), pinned ? 1 : CPU_COUNT(&before));
+        if (pinned && CPU_COUNT(&before) > 1) assert_false(CPU_EQUAL(&at[1], &at[2]));
+    }
+}
+#endif
+
 static void test_cpus(void **state)
 {
     (void)state;
@@ -217,7 +242,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_barrier), cmocka_unit_test(test_park), cmocka_unit_test(test_two_callers),
         cmocka_unit_test(test_modes), cmocka_unit_test(test_cpus), cmocka_unit_test(test_quota),
-        cmocka_unit_test(test_refused)
+        cmocka_unit_test(test_refused),
+#ifdef __linux__
+        cmocka_unit_test(test_pin),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
