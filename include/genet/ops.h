@@ -111,6 +111,10 @@ GENET_API T genet_rms_norm(T x, T weight, double eps);
 /* logits (..., V), target i32 (...): targets equal to ignore_index (PyTorch:
  * -100) count nothing; label_smoothing as in PyTorch. */
 GENET_API T genet_cross_entropy(T logits, T target, int64_t ignore_index, double label_smoothing);
+/* The same of logits x weight^T that never exist all at once: x (rows, C), weight
+ * (V, C), target i32 (rows).  For large V: memory for some rows of logits, both gradients
+ * (sides 2 and 3) made beside the loss. */
+GENET_API T genet_linear_cross_entropy(T x, T weight, T target, int64_t ignore_index, double label_smoothing);
 GENET_API T genet_mse(T x, T target);
 GENET_API T genet_l1(T x, T target);
 GENET_API T genet_huber(T x, T target, double delta);

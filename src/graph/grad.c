@@ -149,15 +149,23 @@ static tensor *fit(tensor *g, const tensor *x, const tensor *have)
     return genet__sum_to(genet_cast(g, type), &x->shape);
 }
 
-static void add_gradient(backward *b, tensor *x, tensor *g)
+/* Two gradients of one tensor.  What a rule has just made is made on top of what is there, if it can be. */
+static tensor *join(tensor *have, tensor *g, bool fresh)
+{
+    tensor *joined = genet__join_pads(have, g);
+    if (!joined && fresh) joined = genet__matmul_onto(have, g);
+    if (!joined && fresh) joined = genet__scatter_onto(have, g);
+    return joined ? joined : genet_add(have, g);
+}
+
+static void add_gradient(backward *b, tensor *x, tensor *g, bool fresh)
 {
     if (!reserve(b) || !x || !g || x->poisoned || g->poisoned) return;
     x = true_of(x);
     if (!b->depends[x->id] || (x->side && x->op->flat_sides >> x->side & 1)) return;
     tensor *have = b->grad[x->id];
     g = fit(g, x, have);
-    tensor *joined = have ? genet__join_pads(have, g) : g;
-    g = joined ? joined : genet_add(have, g);
+    if (have) g = join(have, g, fresh);
     if (reserve(b)) b->grad[x->id] = g;
 }
 
@@ -191,7 +199,7 @@ static void through_definition(backward *b, tensor *y)
             return;
         }
         /* an expansion may return an input as it is */
-        add_gradient(b, out[k], gy);
+        add_gradient(b, out[k], gy, false);
     }
     carry_back(b, first, last);
 }
@@ -221,7 +229,7 @@ static void carry_back_one(backward *b, tensor *y)
         if (y->n_in > MAX_IN) d = genet__arena_alloc(&b->g->arena, sizeof *d * (size_t)y->n_in);
         if (!d) return genet__graph_no_memory(b->g);
         o->grad(y, b->grad[y->id], d);
-        for (int k = 0; k < y->n_in && !b->failed; k++) add_gradient(b, y->in[k], d[k]);
+        for (int k = 0; k < y->n_in && !b->failed; k++) add_gradient(b, y->in[k], d[k], d[k] != b->grad[y->id]);
     } else if (o->expand) {
         through_definition(b, y);
     } else {
@@ -260,7 +268,7 @@ void genet_grad(genet_tensor *loss, genet_tensor *const wrt[], int n, genet_tens
     if (reserve(&b)) {
         for (int i = 0; i < n; i++) b.depends[wrt[i]->id] = true;
         mark_dependents(&b, 0, end);
-        add_gradient(&b, loss, one);
+        add_gradient(&b, loss, one, false);
         carry_back(&b, 0, end);
     }
     for (int i = 0; i < n && !g->failed && !b.failed; i++) out[i] = b.grad[wrt[i]->id];

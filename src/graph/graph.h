@@ -118,6 +118,8 @@ typedef struct op {
                                    j-th such input */
     unsigned    flat_sides;     /* bit k: side k is piecewise constant (a count, indices): no
                                    gradient flows through it */
+    unsigned    over;           /* bit k: input k, which the kernel gets dense, may lie where the
+                                   result is written: it is read there first */
     const char *sig;            /* elementwise: "FF>F" */
     int         ulp;            /* elementwise: bound of the f32 value's error */
     /* Set y's shape and dtype, and its sides'; for a view also start, stride,
@@ -227,6 +229,10 @@ tensor *genet__sum_to(tensor *x, const shape *s);
 /* a + b as a concatenation, where both are the gradients of neighbouring
  * slices of one tensor (q, k and v, say); NULL where they are not. */
 tensor *genet__join_pads(tensor *a, tensor *b);
+/* a + b with b made on top of a, where b is a product or a sum of rows; NULL
+ * where it is not. */
+tensor *genet__matmul_onto(tensor *a, tensor *b);
+tensor *genet__scatter_onto(tensor *a, tensor *b);
 /* A negative axis counts from the end. */
 static inline int genet__axis_of(const tensor *x, int axis) { return axis < 0 ? axis + x->shape.rank : axis; }
 /* Definition of y in simpler ops, at the end of y's graph. */

@@ -190,4 +190,4 @@ static const probe probes_cross_entropy_grad[] = {
     { .edge = true, CE(-1, .2), .in = { PF(-9, 9, 2, 9001), PI(0, 9000, 2), PF(9, 12, 2), PF0(.5, 2) } },
     { .edge = true, CE(-1, 0), .in = { PF(-9, 9, 769, 67), PI(-1, 66, 769), PF(9, 12, 769), PF0(.5, 2) } },
 };
-ROW(cross_entropy_grad, EXPAND, BOTH, 0, .n_in = 4, .infer = infer_cross_entropy_grad, .flops = flops_rows)
+ROW(cross_entropy_grad, EXPAND, BOTH, 0, .n_in = 4, .over = 1u << 0, .infer = infer_cross_entropy_grad, .flops = flops_rows)

@@ -97,9 +97,9 @@ ROW(gather, OWN, REF, OPF_BLOCKS, .n_in = 2, .infer = infer_gather, .flops = gen
 
 tensor *genet_gather(tensor *x, tensor *index) { return APPLY(OP_gather, NULL, x, index); }
 
-/* --- scatter_add: y[r, :] = sum of g[i..., :] over index[i...] = r -------------------- */
+/* --- scatter_add: y[r, :] = (onto[r, :] +) sum of g[i..., :] over index[i...] = r ----- */
 
-/* g (I..., R...), index (I...) -> (rows, R...): the transpose of gather. */
+/* g (I..., R...), index (I...), onto? (rows, R...) -> (rows, R...): the transpose of gather. */
 static bool infer_scatter_add(tensor *y)
 {
     const tensor *g = y->in[0], *index = y->in[1];
@@ -112,13 +112,19 @@ static bool infer_scatter_add(tensor *y)
     y->shape.rank = g->shape.rank - lead + 1;
     y->shape.dim[0] = y->attr.i[0];
     for (int i = 1; i < y->shape.rank && i < MAX_DIM; i++) y->shape.dim[i] = g->shape.dim[lead + i - 1];
-    return true;
+    const tensor *onto = y->in[2];
+    return !onto || (onto->dtype == y->dtype && genet__same_shape(&onto->shape, &y->shape)) ||
+           genet__fail(y, "what is added to, %s, must be as the result %s", SHAPE_TEXT(onto), SHAPE_TEXT(y));
 }
-static void grad_scatter_add(tensor *y, tensor *g, tensor **d) { d[0] = genet_gather(g, SAVED(y->in[1])); }
+static void grad_scatter_add(tensor *y, tensor *g, tensor **d)
+{
+    d[0] = genet_gather(g, SAVED(y->in[1]));
+    d[2] = g;
+}
 static void ref_scatter_add(const tensor *y, double *const in[], double *const out[])
 {
     int64_t rows = y->shape.dim[0], width = extent_from(y, 1);
-    for (int64_t i = 0; i < rows * width; i++) out[0][i] = 0;
+    for (int64_t i = 0; i < rows * width; i++) out[0][i] = in[2] ? in[2][i] : 0;
     for (int64_t i = 0; i < genet__numel(&y->in[0]->shape); i++) {
         double at = in[1][i / width];
         if (at >= 0 && at < (double)rows) out[0][(int64_t)at * width + i % width] += in[0][i];
@@ -138,12 +144,20 @@ static const probe probes_scatter_add[] = {
     { .edge = true, .attr = { .i = { 5 } }, .in = { PF(-2, 2, 3, 0), PI(-1, 1, 3) } },
     { .edge = true, .attr = { .i = { 67 } }, .in = { PF(-2, 2, 53, 521), PI(-1, 67, 53) } },
     { .edge = true, .attr = { .i = { 9001 } }, .in = { PF(-2, 2, 601), PI(-1, 9001, 601) } },
+    { .attr = { .i = { 4 } }, .in = { PF(-2, 2, 5, 3), PI(-1, 4, 5), PF(-2, 2, 4, 3) } },
+    { .edge = true, .attr = { .i = { 67 } }, .in = { PF(-2, 2, 53, 521), PI(-1, 67, 53), PF(-2, 2, 67, 521) } },
 };
-ROW(scatter_add, OWN, REF, 0, .n_in = 2, .infer = infer_scatter_add, .flops = flops_scatter_add)
+ROW(scatter_add, OWN, REF, 0, .n_in = 3, .over = 1u << 2, .infer = infer_scatter_add, .flops = flops_scatter_add)
 
 tensor *genet_scatter_add(tensor *g, tensor *index, int64_t rows)
 {
-    return APPLY(OP_scatter_add, &(attr){ .i = { rows } }, g, index);
+    return APPLY(OP_scatter_add, &(attr){ .i = { rows } }, g, index, NULL);
+}
+tensor *genet__scatter_onto(tensor *a, tensor *b)
+{
+    bool plain = genet__op_is(b, OP_scatter_add) && !b->in[2];
+    if (!plain || a->dtype != b->dtype || !genet__same_shape(&a->shape, &b->shape)) return NULL;
+    return APPLY(OP_scatter_add, &b->attr, b->in[0], b->in[1], a);
 }
 
 /* --- gather_last: y[..., k] = x[..., index[..., k]] -------------------------------------- */

@@ -5,6 +5,10 @@
  * matrix instead of a sum of many. The mirror image, (M, K) x (..., K, N),
  * has no such view; only its gradient may be worth a copy for it.
  *
+ * A third input, where there is one, is what the product is added to: sums of
+ * products, such as the gradient of a weight that is used twice, take the
+ * memory of one and no pass of their own.
+ *
  * f64 goes with f64.  f32 and bf16 on the left go with f32, bf16, f16 and
  * quantised weights on the right; sums and the result are f32. */
 #include "base/quant.h"
@@ -68,7 +72,9 @@ static bool infer_matmul(tensor *y)
     y->shape.dim[y->shape.rank++] = rows_of(a);
     y->shape.dim[y->shape.rank++] = cols_of(b);
     y->dtype = a->dtype == GENET_F64 ? GENET_F64 : GENET_F32;
-    return true;
+    const tensor *c = y->in[2];
+    return !c || (c->dtype == y->dtype && genet__same_shape(&c->shape, &y->shape)) ||
+           genet__fail(y, "what is added to, %s, must be as the product of %s and %s", LABEL(c), LABEL(a), LABEL(b));
 }
 
 static double flops_matmul(const tensor *y)
@@ -114,6 +120,7 @@ static void grad_matmul(tensor *y, tensor *g, tensor **d)
     bool rows = b->shape.rank == 2 && a->shape.rank > 2;
     d[0] = columns ? genet_matmul(all_columns(g), matrix_transpose(all_columns(b)))
                    : genet_matmul(g, matrix_transpose(b));
+    d[2] = g;
     if (genet__is_blocks(b->dtype)) return;
     d[1] = rows ? genet_matmul(matrix_transpose(all_rows(a)), all_rows(g)) : genet_matmul(matrix_transpose(a), g);
 }
@@ -142,7 +149,7 @@ static void ref_matmul(const tensor *y, double *const in[], double *const out[])
         int64_t index = flat / (M * N), i = flat / N % M, j = flat % N;
         const double *a = in[0] + (entry_in(y, y->in[0], index) * M + i) * K;
         const double *b = in[1] + entry_in(y, y->in[1], index) * K * N + j;
-        double sum = 0;
+        double sum = in[2] ? in[2][flat] : 0;
         for (int64_t k = 0; k < K; k++) sum += a[k] * b[k * N];
         out[0][flat] = sum;
     }
@@ -207,8 +214,16 @@ static const probe probes_matmul[] = {
     { .edge = true, .tolerance = 1e-2, .in = { PF(-1, 1, 7, 288), PQ8(288, 70) } },
     { .edge = true, .tolerance = 1e-2, .in = { PF(-1, 1, 8, 160), PQ4(160, 67) } },
     { .edge = true, .tolerance = 1e-2, .in = { PF(-1, 1, 2, 3, 64), PQ4(64, 33) } },
+    { .in = { PF(-1, 1, 2, 3), PF(-1, 1, 3, 4), PF(-1, 1, 2, 4) } },
+    { .in = { PF(-1, 1, 2, 2, 3), PF(-1, 1, 3, 1), PF(-1, 1, 2, 2, 1) } },
+    { .edge = true, .in = { PF(-1, 1, 1, 67), PF(-1, 1, 67, 301), PF(-1, 1, 1, 301) } },
+    { .edge = true, .in = { PF(-1, 1, 9, 3, 4), PF(-1, 1, 9, 4, 16), PF(-1, 1, 9, 3, 16) } },
+    { .edge = true, .in = { PF(-1, 1, 3, 1537), PF(-1, 1, 1537, 2), PF(-1, 1, 3, 2) } },
+    { .edge = true, .in = { PF(-1, 1, 113, 103), PF(-1, 1, 103, 97), PF(-1, 1, 113, 97) } },
+    { .edge = true, .in = { PF(-1, 1, 41, 1601), PF(-1, 1, 1601, 301), PF(-1, 1, 41, 301) } },
+    { .edge = true, .in = { PF(-1, 1, 2, 0), PF(-1, 1, 0, 4), PF(-1, 1, 2, 4) } },
 };
-ROW(matmul, OWN, REF, OPF_STRIDED | OPF_BLOCKS, .n_in = 2, .infer = infer_matmul, .flops = flops_matmul)
+ROW(matmul, OWN, REF, OPF_STRIDED | OPF_BLOCKS, .n_in = 3, .over = 1u << 2, .infer = infer_matmul, .flops = flops_matmul)
 
 /* --- builder -------------------------------------------------------------------- */
 
@@ -231,8 +246,15 @@ tensor *genet_matmul(tensor *a, tensor *b)
 {
     bool one = !a->poisoned && !b->poisoned && a->shape.rank > 2 && b->shape.rank == 2;
     if (!one || cols_of(a) != rows_of(b) || !rows_merge(a))
-        return APPLY(OP_matmul, NULL, a, b);
+        return APPLY(OP_matmul, NULL, a, b, NULL);
     shape s = a->shape;
     s.dim[s.rank - 1] = cols_of(b);
-    return genet_reshape(APPLY(OP_matmul, NULL, all_rows(a), b), s.rank, s.dim);
+    return genet_reshape(APPLY(OP_matmul, NULL, all_rows(a), b, NULL), s.rank, s.dim);
+}
+
+tensor *genet__matmul_onto(tensor *a, tensor *b)
+{
+    bool plain = genet__op_is(b, OP_matmul) && !b->in[2];
+    if (!plain || a->dtype != b->dtype || !genet__same_shape(&a->shape, &b->shape)) return NULL;
+    return APPLY(OP_matmul, NULL, b->in[0], b->in[1], a);
 }

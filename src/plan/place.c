@@ -1,7 +1,7 @@
 /* place.c - which tensors need memory, from when to when, and where.
  *
- * Lives are counted in steps.  Three ways of sharing come before placement:
- * a group's result takes over an input that dies there; a product accumulates
+ * Lives are counted in steps.  Ways of sharing come before placement: a
+ * result takes over an input that dies there; a product accumulates
  * in the place of its epilogue's result; the parts of a concatenation are
  * computed where they will lie.  Then blocks are placed largest first, each at
  * the lowest offset free over its whole life. */
@@ -149,6 +149,27 @@ static void share_in_place(genet_plan *p, int s)
     }
 }
 
+/* A kernel's result lies over an input that it may replace (struct op, over) and that nothing else shows. */
+static void share_over(genet_plan *p, int s)
+{
+    const launch *l = &p->launch[s];
+    const tensor *y = p->step[s].head;
+    for (int k = 0; k < l->n_in && k < MAX_IN; k++) {
+        const tensor *x = p->arg[s][l->n_out + k];
+        if (!(y->op->over >> k & 1) || !x || !alone_in_block(p, y) || !alone_in_block(p, x)) continue;
+        const block *to = &p->block[p->block_of[y->id]], *from = &p->block[p->block_of[x->root->id]];
+        bool fits = !from->fixed && from->death == s && to->birth == s && to->size_bytes == from->size_bytes &&
+                    to->size_bytes > 0 && x->dtype == y->dtype && genet__plan_whole(x);
+        for (int j = 0; j < l->n_arg && fits; j++) {
+            const tensor *t = p->arg[s][j];
+            fits = j == l->n_out + k || !t || !genet__plan_in_workspace(t) || p->block_of[t->root->id] != p->block_of[x->root->id];
+        }
+        if (!fits) continue;
+        take_over(p, y, x);
+        return;
+    }
+}
+
 /* Parts of a concatenation along the outermost extent are computed in place. */
 static void share_concat(genet_plan *p, int s)
 {
@@ -262,6 +283,7 @@ bool genet__plan_place(genet_plan *p, genet_err *err)
             return genet__err_set(err, GENET_ERR_MEMORY, "the values of this graph need more than 8 EiB");
     p->info.naive_bytes = (size_t)all;
     for (int s = 0; s < p->n_step; s++) {
+        if (p->step[s].head) share_over(p, s);
         if (p->launch[s].program) share_in_place(p, s);
         if (p->step[s].head) share_concat(p, s);
     }

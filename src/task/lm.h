@@ -16,6 +16,10 @@ typedef struct lm_eval {
     size_t      workspace_bytes;
 } lm_eval;
 
+/* The summed cross-entropy of logits (rows, T, V) against targets (rows, T); side 1 is the count.  Logits that are
+ * a product with the head's weight are made again some rows at a time, with their gradients: those given are then
+ * computed only if something else reads them. */
+tensor *genet__lm_loss(tensor *logits, tensor *target);
 /* type: as net.dtype, what a run trains in. */
 bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype type, genet_err *err);
 bool genet__lm_eval_attach(lm_eval *e, model *m, genet_workspace *w, genet_err *err);

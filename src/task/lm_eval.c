@@ -7,6 +7,16 @@
 #include "base/err.h"
 #include "task/lm.h"
 
+tensor *genet__lm_loss(tensor *logits, tensor *target)
+{
+    const tensor *y = logits;
+    while (genet__op_is(y, OP_reshape)) y = y->in[0];
+    bool product = !y->poisoned && genet__op_is(y, OP_matmul) && y->in[0]->shape.rank == 2 && y->in[1]->shape.rank == 2;
+    if (!product) return genet_cross_entropy(logits, target, NO_TARGET, 0);
+    tensor *head = y->in[1], *weight = genet__op_is(head, OP_permute) ? head->in[0] : genet_transpose(head, 0, 1);
+    return genet_linear_cross_entropy(y->in[0], weight, genet_reshape(target, GENET_DIMS(-1)), NO_TARGET, 0);
+}
+
 /* Forward and loss of (rows, T); sum and count are read back. */
 bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype type, genet_err *err)
 {
@@ -18,7 +28,7 @@ bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype t
     e->x = genet_input(e->graph, "x", GENET_I32, GENET_DIMS(rows, T));
     e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
     tensor *logits = m->family->forward(&n, m->config, &(model_inputs){ .x = e->x });
-    e->sum = genet_cross_entropy(logits, e->target, NO_TARGET, 0);
+    e->sum = genet__lm_loss(logits, e->target);
     e->count = genet_side(e->sum, 1);
     tensor *out[] = { e->sum, e->count };
     e->plan = genet_compile(e->graph, out, 2, m->params->device, NULL, err);

@@ -448,6 +448,49 @@ static void parts_of_a_concatenation_are_computed_in_place(void **state)
     tiny_close(&t);
 }
 
+static size_t workspace_of(tiny *t, genet_tensor *const out[], int n)
+{
+    t->plan = genet_compile(t->g, out, n, t->device, NULL, &t->err);
+    assert_non_null(t->plan);
+    return genet_plan_describe(t->plan).workspace_bytes;
+}
+
+/* The gradient of a matrix that is used five times is a sum of products, made in one place. */
+static void sums_of_products_lie_in_one_place(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    enum { N = 256 };
+    genet_tensor *w = genet_state(t.g, "w", GENET_F32, D(N, N)), *sum = NULL, *d;
+    for (int i = 0; i < 5; i++) {
+        genet_tensor *y = genet_matmul(genet_input(t.g, "x", GENET_F32, D(1, N)), w);
+        sum = sum ? genet_add(sum, genet_mul(y, y)) : y;
+    }
+    genet_grad(genet_sum(sum, genet_axes_all(sum), false), &w, 1, &d);
+    assert_non_null(d);
+    assert_true(workspace_of(&t, &d, 1) < 2 * N * N * 4);
+    tiny_close(&t);
+}
+
+/* 2048 x 50257 logits would take 412 MB, twice; in chunks of 64 MiB at most only the weight's gradient is large. */
+static void logits_of_a_large_vocabulary_never_exist_at_once(void **state)
+{
+    (void)state;
+    enum { ROWS = 2048, C = 16, V = 50257 };
+    for (int gradients = 0; gradients < 2; gradients++) {
+        tiny t;
+        tiny_open(&t);
+        genet_tensor *x = genet_input(t.g, "x", GENET_F32, D(ROWS, C)), *w = genet_state(t.g, "w", GENET_F32, D(V, C));
+        genet_tensor *target = genet_input(t.g, "target", GENET_I32, D(ROWS)), *wrt[] = { x, w }, *out[3];
+        out[0] = genet_linear_cross_entropy(x, w, target, -100, 0);
+        genet_grad(out[0], wrt, 2, out + 1);
+        size_t most = gradients ? (64 << 20) + V * C * 4 : 64 << 20;
+        assert_true(workspace_of(&t, out, gradients ? 3 : 1) < most + (2 << 20));
+        tiny_close(&t);
+    }
+}
+
 /* --- random graphs: nothing that the compiler does may change a bit ------------------- */
 
 typedef struct dice { uint64_t seed, n; } dice;
@@ -620,6 +663,8 @@ int main(void)
         cmocka_unit_test(running_allocates_nothing), cmocka_unit_test(placement_is_near_its_lower_bound),
         cmocka_unit_test(checkpointing_saves_memory_and_not_a_bit_changes), cmocka_unit_test(epilogues_are_fused),
         cmocka_unit_test(parts_of_a_concatenation_are_computed_in_place),
+        cmocka_unit_test(sums_of_products_lie_in_one_place),
+        cmocka_unit_test(logits_of_a_large_vocabulary_never_exist_at_once),
         cmocka_unit_test(nothing_the_compiler_does_changes_a_bit), cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

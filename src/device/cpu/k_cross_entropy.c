@@ -102,17 +102,19 @@ const kernel K(k_cross_entropy) = {
 
 static int64_t ce_grad_tasks(const launch *l, int phase) { (void)phase; return ce_of(l).n_task; }
 
-/* dx[v] = (exp(x[v] - lse) - share - (1 - e) [v = t]) g, share = e / V. */
-static void grad_row(const ce *c, const real *restrict x, int64_t t, real lse, real g, real *restrict dx)
+/* dx[v] = (exp(x[v] - lse) - share - (1 - e) [v = t]) g, share = e / V.  dx may be x. */
+static void grad_row(const ce *c, const real *x, int64_t t, real lse, real g, real *dx)
 {
     const real share = (real)(c->smoothing / (double)c->V);
     if (t < 0 || t >= c->V) {
         for (int64_t v = 0; v < c->V; v++) dx[v] = (real)NAN;
         return;
     }
-    for (int64_t v = 0; v < c->V; v++) dx[v] = (vec_exp(x[v] - lse) - share) * g;
     /* late in training this small difference is what counts: taken in double */
-    dx[t] = (real)(((double)vec_exp(x[t] - lse) - c->smoothing / (double)c->V - (1 - c->smoothing)) * (double)g);
+    const double at_target = (double)vec_exp(x[t] - lse) - c->smoothing / (double)c->V - (1 - c->smoothing);
+    IN_PLACE
+    for (int64_t v = 0; v < c->V; v++) dx[v] = (vec_exp(x[v] - lse) - share) * g;
+    dx[t] = (real)(at_target * (double)g);
 }
 
 static void run_cross_entropy_grad(const launch *l, int phase, int64_t task, char *local)

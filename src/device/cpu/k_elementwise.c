@@ -11,15 +11,6 @@
 typedef uint8_t  mask;
 typedef uint16_t bf16, f16;
 
-/* y may be exactly an input: no element is needed after it is written. */
-#ifndef __clang__
-#define EACH _Pragma("GCC ivdep")
-#elif VEC_REAL == 1
-#define EACH _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define EACH                    /* libm calls: clang would complain */
-#endif
-
 /* --- one function a line -------------------------------------------------------
  * `number` is what a value is computed in: integers in 64 bits, so that nothing
  * overflows, and the result is cut to 32. */
@@ -103,7 +94,7 @@ enum { F = 1, N = 1, M = 2 };
         INPUT(a, COLUMN2(SIG_##sig)) INPUT(b, COLUMN3(SIG_##sig)) INPUT(c, COLUMN4(SIG_##sig))          \
         LOCALS_##attr                                                                                   \
         (void)attribute;                                                                                \
-        EACH                                                                                            \
+        IN_PLACE                                                                                        \
         for (int64_t i = 0; i < n; i++) {                                                               \
             VALUE(a, COLUMN2(SIG_##sig)) VALUE(b, COLUMN3(SIG_##sig)) VALUE(c, COLUMN4(SIG_##sig))      \
             y[i] = (__typeof__(*y))(value);                                                             \
@@ -189,7 +180,7 @@ typedef uint8_t u8;
         to *y = y_;                                                                                     \
         const from *a = a_;                                                                             \
         (void)b_, (void)c_, (void)p;                                                                    \
-        EACH                                                                                            \
+        IN_PLACE                                                                                        \
         for (int64_t i = 0; i < n; i++) y[i] = STORE_##to(LOAD_##from(a[i]));                           \
     }
 #define COPY(size)                                                                                      \

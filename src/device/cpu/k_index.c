@@ -7,7 +7,7 @@
 #include "device/cpu/kernel.h"
 
 /* --- scatter_add ------------------------------------------------------------------
- * y (rows, width), g (picks, width), index (picks).  A task owns a block of
+ * y (rows, width), g (picks, width), index (picks), onto? as y, perhaps y itself.  A task owns a block of
  * rows and a block of columns, and scans all indices for its rows.  There are
  * only as many row blocks as keep the scans cheaper than the sums. */
 enum { SCATTER_COLUMNS = 512, SCATTER_TASKS = 64, SCATTER_GRAIN = 8192, SCAN_COST = 8 };
@@ -49,7 +49,12 @@ static void run_scatter_add(const launch *l, int phase, int64_t task, char *loca
     const real *g = (const real *)launch_in(l, 0)->data + column0;
     const int32_t *index = (const int32_t *)launch_in(l, 1)->data;
     real *y = (real *)launch_out(l, 0)->data + column0;
-    for (int64_t r = row0; r < row1; r++) memset(y + r * s.width, 0, (size_t)n * sizeof(real));
+    const real *onto = (const real *)launch_in(l, 2)->data;
+    if (onto) onto += column0;
+    for (int64_t r = row0; r < row1 && onto != y; r++) {
+        if (onto) memcpy(y + r * s.width, onto + r * s.width, (size_t)n * sizeof(real));
+        else memset(y + r * s.width, 0, (size_t)n * sizeof(real));
+    }
     for (int64_t k = 0; k < s.picks; k++) {
         int64_t r = index[k];
         if (r >= row0 && r < row1) add_to(y + r * s.width, g + k * s.width, n);

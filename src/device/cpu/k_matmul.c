@@ -44,6 +44,7 @@ typedef struct product {
     int64_t     M, N, K;
     gemm_source a, b;           /* of one batch entry, as they lie in memory */
     real       *c;
+    const real *onto;           /* what C is added to, laid out as C, perhaps there; or NULL */
     const gemm_core *core;
     bool        vector;         /* core is the vector core */
     int64_t     batch;
@@ -96,6 +97,7 @@ static product product_of(const launch *l)
                   .a = { a->data, a->dtype, a->stride[a->rank - 2], a->stride[a->rank - 1] },
                   .b = { b->data, b->dtype, b->stride[b->rank - 1], b->stride[b->rank - 2] },
                   .c = (real *)c->data, .batch = 1, .n_axis = c->rank - 2 };
+    if (l->n_in > 2) p.onto = (const real *)launch_in(l, 2)->data;
     for (int i = 0; i < p.n_axis; i++) {
         p.axis[i] = c->dim[i];
         p.a_step[i] = step_of(a, c->rank - i);
@@ -122,6 +124,7 @@ static product entry_of(const product *p, int64_t index)
     product e = *p;
     int64_t a = 0, b = 0;
     e.c += index * p->M * p->N;
+    if (e.onto) e.onto += index * p->M * p->N;
     for (int i = p->n_axis - 1; i >= 0; i--) {
         int64_t k = index % p->axis[i];
         a += k * p->a_step[i];
@@ -204,7 +207,7 @@ static matvec matvec_of(const product *p)
 static bool cut_vector(cut *t, const product *p)
 {
     matvec v = matvec_of(p);
-    if (p->M > MATVEC_ROWS || !K(matvec_takes)(&v)) return false;
+    if (p->M > MATVEC_ROWS || p->onto || !K(matvec_takes)(&v)) return false;
     t->path = VECTOR;
     t->columns = K(matvec_columns)(&v);
     t->depth = K(matvec_depth)(&v);
@@ -269,6 +272,16 @@ static cut cut_of(const product *p, bool epilogue)
     return t;
 }
 
+/* Rows x cols of C from (row, col), before the first block of depth: true when
+ * something lies there now to be added to. */
+static bool begin(const product *p, int64_t row, int64_t col, int64_t rows, int64_t cols)
+{
+    if (!p->onto) return false;
+    for (int64_t i = row; i < row + rows && p->onto != p->c; i++)
+        memcpy(p->c + i * p->N + col, p->onto + i * p->N + col, (size_t)cols * sizeof(real));
+    return true;
+}
+
 /* --- the epilogue ------------------------------------------------------------------ */
 
 /* Rows x cols of C from (row, col) of entry `index` are final. */
@@ -330,12 +343,13 @@ static void run_whole(const launch *l, const product *p, const cut *t, int64_t i
     const gemm_core *g = e.core;
     char *room_a = local + EW_LOCAL_BYTES;
     char *room_b = room_a + round_up(ceil_div(e.M, g->mr) * panel_a(g, t->kc), 64);
-    for (int64_t block = 0; block < t->n_block; block++) {
+    bool add = begin(&e, 0, 0, e.M, e.N);
+    for (int64_t block = 0; block < t->n_block; block++, add = true) {
         int64_t k = block * t->kc, kc = min_i64(t->kc, e.K - k);
         gemm_source a = from(&e.a, 0, k), b = from(&e.b, 0, k);
         side sa = t->a_in_place ? in_place(a) : packed_a(g, a, e.M, kc, room_a);
         side sb = t->b_in_place ? in_place(b) : packed_b(g, b, e.N, kc, room_b);
-        multiply(&e, &sa, &sb, e.M, e.N, kc, e.c, block > 0, false);
+        multiply(&e, &sa, &sb, e.M, e.N, kc, e.c, add, false);
     }
     finish(l, p, index, 0, 0, e.M, e.N, local);
 }
@@ -400,8 +414,9 @@ static void run_block(const launch *l, const cut *t, const chunk *c, int64_t blo
         int64_t m = min_i64(STRIPE_PANELS * c->tile, c->lines - i);
         int64_t row = t->share_a ? c->line + i : line, col = t->share_a ? line : c->line + i;
         int64_t rows = t->share_a ? m : n, cols = t->share_a ? n : m;
+        bool add = k > 0 || begin(e, row, col, rows, cols);
         multiply(e, t->share_a ? &shared : &own, t->share_a ? &own : &shared, rows, cols, kc,
-                 e->c + row * e->N + col, k > 0, t->share_a);
+                 e->c + row * e->N + col, add, t->share_a);
         if (last) finish(l, e, c->index, row, col, rows, cols, local);
         shared.at += STRIPE_PANELS * panel_of(t, e, kc);
     }

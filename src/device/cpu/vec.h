@@ -26,6 +26,15 @@
 #define VEC_IS(type)    VEC_IS_(type)
 #define VEC_REAL        VEC_IS(REAL)
 
+/* Before a loop whose result may be exactly an input: no element is needed after it is written. */
+#ifndef __clang__
+#define IN_PLACE _Pragma("GCC ivdep")
+#elif VEC_REAL == 1
+#define IN_PLACE _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define IN_PLACE                /* libm calls: clang would complain */
+#endif
+
 /* a b + c: with one rounding where the build has FMA, else with two. */
 #ifdef __FMA__
 VEC_FN float  vec_fma32(float a, float b, float c)    { return __builtin_fmaf(a, b, c); }
