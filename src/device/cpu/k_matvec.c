@@ -2,11 +2,12 @@
  * busy.
  *
  * One run of memory at a time does not keep it busy: the processor fetches
- * ahead within each run, so both ways here read four or eight runs side by
+ * ahead within each run, so both ways here read four or eight long runs side by
  * side.  Where columns of w are adjacent, eight of its rows are added to y a
- * pass; a task has a part of the depth and all columns, since shorter runs cost
- * up to a third.  Where the depth is adjacent, columns are dot products, four
- * lines far apart at a time; a task has a range of columns. */
+ * pass; a task has a part of the depth and all columns.  (A range of columns
+ * would be finished in one phase, but short runs cost up to a third.)  Where the
+ * depth is adjacent, columns are dot products, four at a time; a task has a
+ * range of columns. */
 #include "base/quant.h"
 #include "device/cpu/matvec.h"
 #include "device/cpu/widen.h"
@@ -27,13 +28,13 @@ enum {
     DEEP = 8,               /* rows of w added in one pass */
     LINES = 4,              /* dot products at a time, */
     ROWS = VEC_BYTES == 64 ? 4 : 2,     /* each with so many rows of x at most */
-    AHEAD = 1024,           /* bytes fetched before they are needed */
+    AHEAD = 512,           /* bytes fetched before they are needed */
     TASK_BYTES = 96 << 10,  /* of weights, at least, */
-    PART_BYTES = 256 << 10, /* and where a task's sums are read again */
+    PART_BYTES = 512 << 10, /* and where a task's sums are read again */
     TASKS = 64,             /* at most, */
     HUGE_TASK_BYTES = 4 << 20,      /* but no task is larger than this */
     WIDE = 16384,           /* columns that make long runs by parts */
-    L1_REALS = 16384 / (int)sizeof(real)
+    Y_REALS = (128 << 10) / (int)sizeof(real)
 };
 
 typedef real vec     __attribute__((vector_size(VEC_BYTES)));
@@ -86,49 +87,58 @@ INLINE vec weights(const dtype type, const char *at)
 
 /* --- rows of w added up --------------------------------------------------------------- */
 
-/* y (rows x n) += x (rows x deep) w (deep x n); even and odd k apart, for
- * shorter chains of sums. */
+/* y (rows x n) += `deep` rows of w, `apart` rows from one to the next, times
+ * their elements of x; even and odd ones by themselves: shorter chains of sums. */
 INLINE void add_rows(const dtype type, const int deep, const bool one, const real *x, int64_t x_line, int64_t rows,
-                     const char *w, int64_t w_row, int64_t n, real *y, int64_t ldy)
+                     const char *w, int64_t w_row, int64_t apart, int64_t n, real *y, int64_t ldy)
 {
     vec xs[DEEP];
     int64_t j = 0;
     UNROLL
-    for (int k = 0; k < deep; k++) xs[k] = all_lanes(x[k]);
+    for (int k = 0; k < deep; k++) xs[k] = all_lanes(x[k * apart]);
     for (; j + VEC_LANES <= n; j += VEC_LANES) {
         vec b[DEEP];
         UNROLL
-        for (int k = 0; k < deep; k++) b[k] = weights(type, w + k * w_row + j * size_of(type));
+        for (int k = 0; k < deep; k++) {
+            const char *at = w + k * apart * w_row + j * size_of(type);
+            b[k] = weights(type, at);
+            __builtin_prefetch(at + AHEAD);
+        }
         for (int64_t r = 0; r < (one ? 1 : rows); r++) {
+            const real *xr = x + r * x_line;
             vec even = load(y + r * ldy + j), odd = { 0 };
             UNROLL
-            for (int k = 0; k < deep; k += 2) even = fma_lanes(one ? xs[k] : all_lanes(x[r * x_line + k]), b[k], even);
+            for (int k = 0; k < deep; k += 2) even = fma_lanes(one ? xs[k] : all_lanes(xr[k * apart]), b[k], even);
             UNROLL
-            for (int k = 1; k < deep; k += 2) odd = fma_lanes(one ? xs[k] : all_lanes(x[r * x_line + k]), b[k], odd);
+            for (int k = 1; k < deep; k += 2) odd = fma_lanes(one ? xs[k] : all_lanes(xr[k * apart]), b[k], odd);
             store(y + r * ldy + j, even + odd);
         }
     }
     for (; j < n; j++)
         for (int64_t r = 0; r < rows; r++) {
+            const real *xr = x + r * x_line;
+            const char *at = w + j * size_of(type);
             real even = y[r * ldy + j], odd = 0;
-            for (int k = 0; k < deep; k += 2) even += x[r * x_line + k] * weight(type, w + k * w_row + j * size_of(type));
-            for (int k = 1; k < deep; k += 2) odd += x[r * x_line + k] * weight(type, w + k * w_row + j * size_of(type));
+            for (int k = 0; k < deep; k += 2) even += xr[k * apart] * weight(type, at + k * apart * w_row);
+            for (int k = 1; k < deep; k += 2) odd += xr[k * apart] * weight(type, at + k * apart * w_row);
             y[r * ldy + j] = even + odd;
         }
 }
 
-/* Stretches of columns whose y stays in L1. */
+/* Row k of w goes with those an eighth, two eighths ... of the depth later: each
+ * of the runs is as long as it can be.  Stretches of columns whose y stays in L2. */
 INLINE void by_rows(const dtype type, const bool one, const matvec *v, const real *x, int64_t x_line, int64_t col, int64_t cols)
 {
-    const int64_t w_row = v->w.depth * size_of(type), most = max_i64(VEC_LANES, L1_REALS / v->rows / VEC_LANES * VEC_LANES);
+    const int64_t w_row = v->w.depth * size_of(type), apart = v->K / DEEP, most = Y_REALS / v->rows / VEC_LANES * VEC_LANES;
     for (int64_t j = 0; j < cols; j += most) {
-        int64_t n = min_i64(most, cols - j), k = 0;
+        int64_t n = min_i64(most, cols - j);
         const char *w = v->w.at + (col + j) * size_of(type);
         real *y = v->y + col + j;
         for (int64_t r = 0; r < v->rows; r++) memset(y + r * v->ldy, 0, (size_t)n * sizeof(real));
-        for (; k + DEEP <= v->K; k += DEEP)
-            add_rows(type, DEEP, one, x + k, x_line, v->rows, w + k * w_row, w_row, n, y, v->ldy);
-        for (; k < v->K; k++) add_rows(type, 1, one, x + k, x_line, v->rows, w + k * w_row, w_row, n, y, v->ldy);
+        for (int64_t k = 0; k < apart; k++)
+            add_rows(type, DEEP, one, x + k, x_line, v->rows, w + k * w_row, w_row, apart, n, y, v->ldy);
+        for (int64_t k = apart * DEEP; k < v->K; k++)
+            add_rows(type, 1, one, x + k, x_line, v->rows, w + k * w_row, w_row, 1, n, y, v->ldy);
     }
 }
 
