@@ -1,9 +1,6 @@
 /* export.c - `genet export FOLDER --out NEW`: a finished model's folder for
  * others: weights in one file or cut into several, in the type of one's choice,
- * config.json that says so, and the files beside them as they are.
- *
- * Everything is written to NEW.tmp, synced, and renamed at the end: NEW is
- * whole or not there. */
+ * config.json that says so, and the files beside them as they are. */
 #include <ctype.h>
 #include <math.h>
 #include <stddef.h>
@@ -13,6 +10,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "cli.h"
+#include "folder.h"
 #include "format/hf.h"
 #include "model/model.h"
 
@@ -54,82 +52,6 @@ static bool parse_size(const char *text, int64_t *bytes, genet_err *err)
     return true;
 }
 
-/* Not kept: where the model came from on somebody's disk. */
-static bool passes(const char *key) { return strcmp(key, "_name_or_path") && strcmp(key, "transformers_version"); }
-
-/* Our config, and what the folder's says besides. */
-static bool write_config(const model *m, const json_t *had, const char *tmp, genet_dtype type, genet_err *err)
-{
-    json_t *all = genet__model_config_json(m, type);
-    char *path = genet__path_join(tmp, "config.json");
-    bool ok = (all && path) || genet__err_memory(err);
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)had, key, value)
-        if (ok && passes(key) && !json_object_get(all, key) && json_object_set(all, key, value)) ok = genet__err_memory(err);
-    ok = ok && genet__json_write(path, all, err);
-    genet__free(path);
-    json_decref(all);
-    return ok;
-}
-
-/* config.json is not copied: ours says what has become of the weights. */
-static bool copy_beside(const char *folder, const char *tmp, genet_err *err)
-{
-    bool ok = true;
-    for (const char *const *name = genet__hf_beside; ok && *name; name++) {
-        if (!strcmp(*name, "config.json") || !genet__file_exists_in(folder, *name)) continue;
-        char *from = genet__path_join(folder, *name), *to = genet__path_join(tmp, *name);
-        ok = from && to ? genet__file_copy(from, to, err) : genet__err_memory(err);
-        genet__free(from);
-        genet__free(to);
-    }
-    return ok;
-}
-
-/* generation_config.json is written first, so that the folder's own replaces it. */
-static bool write_all(const model *m, const json_t *config, const char *folder, const char *tmp, const export_options *o,
-                      int64_t max_bytes, int *n_file, genet_err *err)
-{
-    genet_dtype type = !strcmp(o->dtype, "f16") ? GENET_F16 : !strcmp(o->dtype, "bf16") ? GENET_BF16 : GENET_F32;
-    return genet__model_write_config(m, tmp, err) && write_config(m, config, tmp, type, err) &&
-           copy_beside(folder, tmp, err) &&
-           genet__weights_write_folder(m->params, PARAM_WEIGHT | PARAM_BUFFER, tmp, type, max_bytes, n_file, err) &&
-           genet__file_sync_dir(tmp, err);
-}
-
-/* Neither the folder nor what an interrupted export may have left is written over. */
-static bool refuse_existing(const char *out, const char *tmp, genet_err *err)
-{
-    if (genet__file_exists(out))
-        return genet__err_set(err, GENET_ERR_USAGE, "%s exists already; --out names a new folder", out);
-    return !genet__file_exists(tmp) ||
-           genet__err_set(err, GENET_ERR_USAGE, "%s exists: an interrupted export left it; remove it first", tmp);
-}
-
-static bool write_folder(const model *m, const json_t *config, const char *folder, const export_options *o, int *n_file,
-                         genet_err *err)
-{
-    int64_t max_bytes = 0;
-    size_t n = strlen(o->out);
-    TRY(parse_size(o->max_shard_size, &max_bytes, err));
-    while (n > 1 && o->out[n - 1] == '/') n--;
-    str out = {0}, tmp = {0};
-    genet__str_add_n(&out, o->out, n);
-    genet__str_add_n(&tmp, o->out, n);
-    genet__str_add(&tmp, ".tmp");
-    bool ok = (!out.failed && !tmp.failed) || genet__err_memory(err);
-    ok = ok && refuse_existing(out.at, tmp.at, err);
-    if (ok) {
-        ok = genet__file_make_dirs(tmp.at, err) && write_all(m, config, folder, tmp.at, o, max_bytes, n_file, err) &&
-             refuse_existing(out.at, "", err) && genet__file_rename(tmp.at, out.at, err);
-        if (!ok) genet__file_remove_tree(tmp.at, NULL);
-    }
-    genet__str_release(&out);
-    genet__str_release(&tmp);
-    return ok;
-}
-
 static bool export_model(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
     const char *folder = word[0];
@@ -137,8 +59,10 @@ static bool export_model(const char *const *word, genet_device *d, str *out, gen
     if (!o->out || !*o->out) return genet__err_set(err, GENET_ERR_USAGE, "--out is missing: the folder to make");
     hf_folder f = {0};
     int n_file = 0;
-    model *m = genet__hf_open(&f, folder, false, err) ? genet__model_open(folder, d, MODEL_READ_ONLY, err) : NULL;
-    bool ok = m && write_folder(m, f.config, folder, o, &n_file, err);
+    model *m = genet__hf_open(&f, folder, false, err) ? genet__model_open(folder, d, MODEL_READ_F32, err) : NULL;
+    genet_dtype type = !strcmp(o->dtype, "f16") ? GENET_F16 : !strcmp(o->dtype, "bf16") ? GENET_BF16 : GENET_F32;
+    cli_folder new = { .from = folder, .out = o->out, .model = m, .config = f.config, .types = { type, type, type } };
+    bool ok = m && parse_size(o->max_shard_size, &new.max_bytes, err) && cli_folder_write(&new, &n_file, err);
     int64_t weights = ok ? genet__params_numel(m->params, PARAM_WEIGHT) : 0;
     if (ok) genet__str_printf(out, "%s: %lld weights as %s in %d file%s\n", o->out, (long long)weights, o->dtype, n_file,
                               n_file == 1 ? "" : "s");

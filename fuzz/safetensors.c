@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (genet__safetensors_parse(&s, copy, size, "fuzz", &err)) {
         for (int i = 0; i < s.n; i++) {
             const safetensor *t = genet__safetensors_find(&s, s.at[i].name);
-            float *out = malloc(t->size_bytes * 2 + 4);
+            float *out = malloc((size_t)t->numel * sizeof(float) + 4);
             if (out) genet__safetensor_to_f32(t, out);
             if (t->size_bytes) memcpy(copy, t->at, 1), memcpy(copy, t->at + t->size_bytes - 1, 1);
             genet__safetensor_first_nonfinite(t);

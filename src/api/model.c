@@ -152,11 +152,27 @@ static bool add_run(json_t *all, const char *folder, genet_err *err)
     return step < 0 || add_scores(all, folder, step, err);
 }
 
+/* {"f32": bytes, "q8_0": bytes, ...} of the types there are; NULL: no memory. */
+static json_t *bytes_by_type(const params *p)
+{
+    int64_t bytes[GENET_DTYPE_COUNT] = {0};
+    json_t *all = json_object();
+    for (int i = 0; i < p->n; i++)
+        if (p->at[i]->kind & (PARAM_WEIGHT | PARAM_BUFFER)) bytes[p->at[i]->dtype] += (int64_t)p->at[i]->size_bytes;
+    for (int type = 0; all && type < GENET_DTYPE_COUNT; type++)
+        if (bytes[type] && json_object_set_new(all, genet_dtype_name((genet_dtype)type), json_integer(bytes[type]))) {
+            json_decref(all);
+            all = NULL;
+        }
+    return all;
+}
+
 static json_t *describe_model(const model *m, bool weights)
 {
-    return json_pack("{s:s, s:I, s:I, s:b, s:o}", "model", m->family->name, "parameters",
+    return json_pack("{s:s, s:I, s:I, s:o, s:b, s:o}", "model", m->family->name, "parameters",
                      (json_int_t)genet__params_numel(m->params, PARAM_WEIGHT), "weights_bytes",
-                     (json_int_t)genet__params_bytes(m->params, PARAM_WEIGHT | PARAM_BUFFER), "weights", weights, "config",
+                     (json_int_t)genet__params_bytes(m->params, PARAM_WEIGHT | PARAM_BUFFER), "bytes_by_type",
+                     bytes_by_type(m->params), "weights", weights, "config",
                      genet__model_config_json(m, GENET_F32));
 }
 

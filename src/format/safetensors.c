@@ -12,7 +12,9 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/half.h"
+#include "base/quant.h"
 #include "base/str.h"
+#include "format/quantized.h"
 
 enum { HEADER_MAX = 100 * 1000 * 1000, NAME_MAX_BYTES = 1000 };      /* the first as Hugging Face's reader */
 
@@ -35,7 +37,9 @@ static const type_row *type_named(const char *name)
     return NULL;
 }
 
-/* Every genet_dtype has exactly one spelling. */
+static bool is_blocks(genet_dtype dtype) { return genet_dtype_size(dtype) == 0; }
+
+/* Every genet_dtype but blocks has exactly one spelling. */
 static const type_row *type_of(genet_dtype dtype)
 {
     for (int i = 0; i < N_TYPES; i++)
@@ -179,7 +183,7 @@ static bool read_header(safetensors *s, json_t *header, const unsigned char *dat
     TRY(check_cover(s, data, n_data, err));
     for (int i = 0; i < s->n; i++)
         if (!genet__map_set(&s->index, s->at[i].name, i)) return genet__err_memory(err);
-    return true;
+    return genet__quantized_read(s, err);
 }
 
 /* The length is believed only within the file and 100 MB, before anything is
@@ -268,12 +272,30 @@ static inline float half_value(uint16_t h)
 #define EACH(type, expression) \
     for (int64_t i = 0; i < t->numel; i++) { type x; memcpy(&x, t->at + i * (int64_t)sizeof x, sizeof x); expression; }
 
+/* Element i of row r goes to (r, i), or to (i, r) where the file has the transpose. */
+static void blocks_to_f32(const safetensor *t, float *out)
+{
+    int64_t columns = t->dim[t->transposed ? 0 : 1], rows = columns ? t->numel / columns : 0;
+    const unsigned char *at = t->at;
+    size_t size = genet_dtype_bytes((genet_dtype)t->dtype, QUANT_BLOCK);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c += QUANT_BLOCK, at += size) {
+            float x[QUANT_BLOCK];
+            quant_q8_0 q8;
+            quant_q4_0 q4;
+            if (t->dtype == GENET_Q8_0) memcpy(&q8, at, sizeof q8), genet__dequantize_q8_0(&q8, QUANT_BLOCK, x);
+            else memcpy(&q4, at, sizeof q4), genet__dequantize_q4_0(&q4, QUANT_BLOCK, x);
+            for (int i = 0; i < QUANT_BLOCK; i++) out[t->transposed ? (c + i) * rows + r : r * columns + c + i] = x[i];
+        }
+}
+
 bool genet__safetensor_to_f32(const safetensor *t, float *out)
 {
     if (t->dtype == GENET_F32) { if (t->size_bytes) memcpy(out, t->at, t->size_bytes); }
     else if (t->dtype == GENET_F64) EACH(double, out[i] = (float)x)
     else if (t->dtype == GENET_BF16) EACH(uint16_t, out[i] = genet__from_bf16(x))
     else if (t->dtype == GENET_F16) EACH(uint16_t, out[i] = half_value(x))
+    else if (t->dtype >= 0 && is_blocks((genet_dtype)t->dtype)) blocks_to_f32(t, out);
     else return false;
     return true;
 }
@@ -304,6 +326,17 @@ FIND(find_32, uint32_t, 0x7f800000u)
 FIND(find_64, uint64_t, UINT64_C(0x7ff0000000000000))
 #undef FIND
 
+/* Of blocks the scales; the first element of the first block whose scale is none. */
+static int64_t find_scale(const unsigned char *at, int64_t n_blocks, size_t size)
+{
+    for (int64_t i = 0; i < n_blocks; i++) {
+        uint16_t d;
+        memcpy(&d, at + (size_t)i * size, sizeof d);
+        if ((d & 0x7c00u) == 0x7c00u) return i * QUANT_BLOCK;
+    }
+    return -1;
+}
+
 int64_t genet__safetensor_first_nonfinite(const safetensor *t)
 {
     switch (t->dtype) {
@@ -311,6 +344,8 @@ int64_t genet__safetensor_first_nonfinite(const safetensor *t)
     case GENET_F64:  return find_64(t->at, t->numel);
     case GENET_F16:  return find_16(t->at, t->numel);
     case GENET_BF16: return find_b16(t->at, t->numel);
+    case GENET_Q8_0: return find_scale(t->at, t->numel / QUANT_BLOCK, sizeof(quant_q8_0));
+    case GENET_Q4_0: return find_scale(t->at, t->numel / QUANT_BLOCK, sizeof(quant_q4_0));
     default:         return -1;
     }
 }
@@ -340,7 +375,8 @@ static int append(const char *text, size_t n, void *out)
 int64_t genet__safetensor_entry_bytes(const safetensor_entry *e)
 {
     const type_row *type = type_of(e->dtype);
-    int64_t numel, size;
+    int64_t numel, size, rows, row_bytes;
+    if (is_blocks(e->dtype)) return genet__quantized_layout(e, &rows, &row_bytes) ? rows * row_bytes : -1;
     bool fits = type && e->rank >= 0 && e->rank <= GENET_MAX_DIM && shape_size(e->rank, e->dim, type->bytes, &numel, &size);
     return fits ? size : -1;
 }
@@ -349,7 +385,11 @@ int64_t genet__safetensor_entry_bytes(const safetensor_entry *e)
 static bool fill_header(json_t *header, const safetensor_entry *e, int n, const json_t *metadata, genet_err *err)
 {
     int64_t begin = 0;
-    if (metadata && json_object_set(header, "__metadata__", (json_t *)metadata)) return genet__err_memory(err);
+    bool blocks = false;
+    for (int i = 0; i < n; i++) blocks |= is_blocks(e[i].dtype);
+    if (blocks && json_object_set_new(header, "__metadata__", genet__quantized_metadata(e, n, metadata)))
+        return genet__err_memory(err);
+    if (metadata && !blocks && json_object_set(header, "__metadata__", (json_t *)metadata)) return genet__err_memory(err);
     for (int i = 0; i < n; i++) {
         int64_t size = genet__safetensor_entry_bytes(&e[i]);
         if (size < 0)
@@ -357,7 +397,12 @@ static bool fill_header(json_t *header, const safetensor_entry *e, int n, const 
                                   "tensor %s has a type or shape that no safetensors file can hold", e[i].name);
         if (json_object_get(header, e[i].name))
             return genet__err_set(err, GENET_ERR_USAGE, "two tensors of one file are named %s", e[i].name);
-        if (json_object_set_new(header, e[i].name, entry_json(&e[i], type_of(e[i].dtype)->name, begin, begin + size)))
+        safetensor_entry shown = e[i];
+        if (is_blocks(e[i].dtype)) {
+            shown.dtype = GENET_U8;
+            genet__quantized_layout(&e[i], &shown.dim[0], &shown.dim[1]);
+        }
+        if (json_object_set_new(header, e[i].name, entry_json(&shown, type_of(shown.dtype)->name, begin, begin + size)))
             return genet__err_memory(err);
         begin += size;
     }

@@ -3,6 +3,8 @@
  * "data_offsets"}, ..., "__metadata__": {...}}, then the tensors' bytes without
  * holes (huggingface.co/docs/safetensors, "Format").
  *
+ * Quantised tensors: quantized.h.
+ *
  * Reading maps the file and copies nothing; every claim of the header is
  * checked before a pointer is handed out.  Writing streams.
  *
@@ -20,12 +22,13 @@ typedef struct safetensor {
     const char *name;
     const char *type;           /* as the file spells it: "F32", "I64", ... */
     int     dtype;              /* genet_dtype, or -1: a type genet only carries */
-    int     element_bytes;
+    bool    transposed;         /* quantised: its rows are the weight's columns */
+    int     element_bytes;      /* 0: it comes in blocks */
     int     rank;
     int64_t dim[GENET_MAX_DIM];
     int64_t numel;
     const unsigned char *at;    /* row-major, little-endian; alignment is the file's */
-    size_t  size_bytes;         /* numel * element_bytes */
+    size_t  size_bytes;
 } safetensor;
 
 typedef struct safetensors {
@@ -46,7 +49,8 @@ const safetensor *genet__safetensors_find(const safetensors *s, const char *name
 /* A string of the metadata, or NULL. */
 const char *genet__safetensors_meta(const safetensors *s, const char *key);
 
-/* All elements as float; F32, F64, F16 and BF16 only (false: another type). */
+/* All elements as float; F32, F64, F16, BF16 and quantised ones only (false: another type).  Row-major, also where the
+ * file has the transpose. */
 bool genet__safetensor_to_f32(const safetensor *t, float *out);
 /* Index of the first inf or NaN of a float tensor, or -1; as fast as memory. */
 int64_t genet__safetensor_first_nonfinite(const safetensor *t);
@@ -61,9 +65,10 @@ typedef struct safetensor_entry {
     genet_dtype dtype;
     int         rank;
     int64_t     dim[GENET_MAX_DIM];
+    bool        transposed;     /* quantised: its rows are written as columns */
 } safetensor_entry;
 
-/* Put bytes [start, start + n) of entry e's data (dense, row-major) into to. */
+/* Put bytes [start, start + n) of entry e's data (dense, row-major; of a transposed one that of its transpose) into to. */
 typedef bool safetensors_read_fn(void *user, int e, int64_t start, size_t n, void *to, genet_err *err);
 
 typedef struct file_sum { int64_t size_bytes; uint32_t crc; } file_sum;

@@ -158,8 +158,11 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     init how = INIT_OF_NORMAL(c->initializer_range);
     int64_t B = dim_of(in->x, 0), T = dim_of(in->x, 1), C = c->n_embd, V = c->vocab_size;
     net_push(n, "transformer", -1);
-    tensor *wte = embedding(n, "wte", V, C, how), *wpe = embedding(n, "wpe", c->n_positions, C, how);
-    tensor *x = genet_add(genet_gather(wte, in->x), positions(n, wpe, in));         /* (B, T, C) */
+    tensor *wte = embedding(n, "wte", V, C, how);
+    net_push(n, "wpe", -1);
+    tensor *wpe = genet__net_weight(n, "weight", GENET_DIMS(c->n_positions, C), how);     /* sums read it: f32 */
+    net_pop(n);
+    tensor *x = genet_add(genet__embed(wte, in->x), positions(n, wpe, in));         /* (B, T, C) */
     x = dropout(n, x, c->embd_pdrop);
     for (int64_t i = 0; i < c->n_layer; i++) x = block(n, c, x, in, i);
     if (in->select) {

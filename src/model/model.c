@@ -191,7 +191,8 @@ static bool load(model *m, const char *folder, model_weights how, genet_err *err
 {
     const family *f = m->family;
     weight_names names = { f->prefix, f->ignored, { f->tied[0], f->tied[1] } };
-    return genet__weights_open(m->params, PARAM_WEIGHT | PARAM_BUFFER, folder, how == MODEL_READ_ONLY, &names, err);
+    weights_form form = how == MODEL_READ_ONLY ? WEIGHTS_STORED : how == MODEL_READ_F32 ? WEIGHTS_F32 : WEIGHTS_COPIED;
+    return genet__weights_open(m->params, PARAM_WEIGHT | PARAM_BUFFER, folder, form, &names, err);
 }
 
 static bool unknown_family(const char *where, const char *name, genet_err *err)
@@ -205,6 +206,16 @@ static bool unknown_family(const char *where, const char *name, genet_err *err)
     return false;
 }
 
+/* Of others' ways to quantise none is read. */
+static bool known_quantization(const json_t *config, const char *where, genet_err *err)
+{
+    const json_t *q = json_object_get(config, "quantization_config");
+    const char *method = json_string_value(json_object_get(q, "quant_method"));
+    if (!q || json_is_null(q) || (method && !strcmp(method, QUANT_METHOD))) return true;
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: \"quantization_config\": weights quantised by %s; genet reads its own "
+                          "(genet quantize), and f32, f16 and bf16 weights", where, method ? SHOWN(method) : "nobody knows what");
+}
+
 model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err)
 {
     const char *name;
@@ -214,6 +225,7 @@ model *genet__model_from_config(const json_t *config, const char *where, genet_d
         unknown_family(where, name, err);
         return NULL;
     }
+    if (!known_quantization(config, where, err)) return NULL;
     model *m = genet__model_new(f, NULL, d, 0, err);
     if (m && read_config(m, config, where, err)) return m;
     genet__model_free(m);
@@ -243,7 +255,7 @@ model *genet__model_open(const char *folder, genet_device *d, model_weights how,
     genet__hf_close(&f);
     bool ok = m;
     ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
-    if (ok && how != MODEL_READ_ONLY) ok = read_generation(m, folder, err);
+    if (ok && how < MODEL_READ_ONLY) ok = read_generation(m, folder, err);
     if (ok && how != MODEL_NO_WEIGHTS) ok = load(m, folder, how, err);
     if (ok) return m;
     /* what would be wrong usage on the command line is a fault of the file here */

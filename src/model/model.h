@@ -67,15 +67,18 @@ model *genet__model_new(const family *f, const void *config, genet_device *d, ui
 void   genet__model_free(model *m);
 /* Check the config and declare every parameter. */
 bool   genet__model_declare(model *m, genet_err *err);
-/* Weights that are only read need no memory of their own: f32 ones are used where the mapped file
- * has them.  Those that training writes are copies. */
-typedef enum model_weights { MODEL_NO_WEIGHTS, MODEL_WRITABLE, MODEL_READ_ONLY } model_weights;
+/* Weights that are only read need no memory of their own: they are used where the mapped file has them, those of
+ * products in the type that it has them in.  READ_F32: all as f32, copies of what is not.  Those that training writes are
+ * f32 copies, and never made from quantised ones. */
+typedef enum model_weights { MODEL_NO_WEIGHTS, MODEL_WRITABLE, MODEL_READ_ONLY, MODEL_READ_F32 } model_weights;
 /* Read folder's config.json and its weights, in one file or several. */
 model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err);
 /* The family that a config.json names, with its config read and no parameters declared yet; where goes into messages. */
 model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err);
 /* config.json and, for models of text, generation_config.json. */
 bool   genet__model_write_config(const model *m, const char *folder, genet_err *err);
+/* config.json's quantization_config.quant_method of weights that genet quantised. */
+#define QUANT_METHOD "genet"
 /* What config.json says, for weights stored as `type`; NULL: no memory. */
 json_t *genet__model_config_json(const model *m, genet_dtype type);
 static inline int64_t *genet__model_int(const model *m, size_t offset)
@@ -94,9 +97,11 @@ typedef struct weight_names { const char *prefix; const char *const *ignored; co
  * must hold nothing else; weights and buffers must be finite.  Then params get memory where they have
  * none, and the values.  Other float types are converted.  names may be NULL. */
 bool genet__weights_read(params *p, unsigned kinds, const char *path, const weight_names *names, genet_err *err);
-/* The same from a folder's one or several files; read_only: those that can be are used in place,
- * and p keeps the files mapped. */
-bool genet__weights_open(params *p, unsigned kinds, const char *folder, bool read_only, const weight_names *names,
+/* How a file's weights become params: copies, as f32; or used in place where that can be (p keeps the files
+ * mapped), all of them f32, or matrices in the type that they are stored in. */
+typedef enum weights_form { WEIGHTS_COPIED, WEIGHTS_F32, WEIGHTS_STORED } weights_form;
+/* The same from a folder's one or several files. */
+bool genet__weights_open(params *p, unsigned kinds, const char *folder, weights_form form, const weight_names *names,
                          genet_err *err);
 
 /* --- weights_write.c: params to safetensors ----------------------------------- */
@@ -104,7 +109,13 @@ bool genet__weights_open(params *p, unsigned kinds, const char *folder, bool rea
 /* All params of these kinds, in order of declaration, atomically; sum (size and
  * checksum of the file) may be NULL. */
 bool genet__weights_write(const params *p, unsigned kinds, const char *path, file_sum *sum, genet_err *err);
-/* To folder, f32 as `type` (f32, f16, bf16): model.safetensors, or when there is more than max_bytes of
+/* In what type weights are written: those that any op reads, factors of products, tables. */
+typedef struct weight_types { genet_dtype any, factor, table; } weight_types;
+/* As genet__weights_write_folder.  Factors and tables may become q8_0 and q4_0, where a row has whole blocks: others
+ * stay what they are. */
+bool genet__weights_write_as(const params *p, unsigned kinds, const char *folder, const weight_types *types,
+                             int64_t max_bytes, int *n_file, genet_err *err);
+/* To folder, floats as `type` (f32, f16, bf16): model.safetensors, or when there is more than max_bytes of
  * data, files of at most that (one larger tensor: its own file) and their index, named as transformers names them.
  * Not atomic as a whole.  *n_file: how many files. */
 bool genet__weights_write_folder(const params *p, unsigned kinds, const char *folder, genet_dtype type,

@@ -4,7 +4,8 @@
  * left-over tensor is an error that names it, so that weights of another
  * model are never half taken.  All of that, and that no weight is inf or NaN,
  * is looked at before memory is taken.  Weights that are only read may stay
- * where the mapped file has them. */
+ * where the mapped file has them, and as it has them: then they are matrices
+ * that products read, of any type (WEIGHTS_STORED). */
 #include "model/model.h"
 #include "base/alloc.h"
 #include "base/err.h"
@@ -16,6 +17,7 @@ typedef struct reader {
     const weight_names *names;
     params *params;
     unsigned kinds;
+    weights_form form;
     char *used;                 /* one flag a tensor, file after file */
     float *buffer;
     size_t buffer_elements;
@@ -77,9 +79,19 @@ static bool misshapen(const safetensors *file, const safetensor *t, const param 
                           t->name, SHAPE_TEXT(&found), SHAPE_TEXT(&wanted));
 }
 
-static bool check_type(const safetensors *file, const safetensor *t, const param *w, genet_err *err)
+static bool is_quantised(const safetensor *t) { return t->dtype >= 0 && genet__is_blocks((dtype)t->dtype); }
+
+static bool check_type(const reader *r, const safetensors *file, const safetensor *t, const param *w, genet_err *err)
 {
     if (t->dtype == (int)w->dtype) return true;
+    if (is_quantised(t) && r->form == WEIGHTS_COPIED)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is %s: quantised weights are used, not learned; go on from the "
+                              "folder that they were made of, or make f32 of them: genet export FOLDER --dtype f32 --out NEW",
+                              file->path, t->name, t->type);
+    if (is_quantised(t) && w->use != USE_ANY && t->transposed != w->in_out)
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: the blocks of %s do not run along what products sum over",
+                              file->path, t->name);
+    if (is_quantised(t) && w->dtype == GENET_F32 && (w->use != USE_ANY || r->form == WEIGHTS_F32)) return true;
     if (w->dtype != GENET_F32)
         return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is %s, not %s", file->path, t->name, t->type,
                               genet_dtype_name(w->dtype));
@@ -109,7 +121,7 @@ static bool check_one(const reader *r, const param *w, genet_err *err)
     TRY(check_prefix(r, w, err));
     if (!same_shape(t, w)) return misshapen(file, t, w, err);
     *flag_of(r, file, t) = 1;
-    return check_type(file, t, w, err);
+    return check_type(r, file, t, w, err);
 }
 
 /* The copy of a tied weight, stored beside it: transformers would use it when it
@@ -199,6 +211,18 @@ static bool read_all(reader *r, genet_err *err)
     return true;
 }
 
+/* What products read stays what it is in the file. */
+static void settle_types(const reader *r)
+{
+    params *p = r->params;
+    for (int i = 0; i < p->n; i++) {
+        if (!(p->at[i]->kind & r->kinds) || p->at[i]->use == USE_ANY) continue;
+        const safetensor *t = find(r, p->at[i]->name, NULL);
+        if (is_quantised(t) || t->dtype == GENET_F16 || t->dtype == GENET_BF16)
+            genet__params_store(p->at[i], (dtype)t->dtype, t->transposed);
+    }
+}
+
 /* Those of the right type and alignment, where the device can; their file goes
  * over to the params. */
 static bool adopt_all(reader *r, shards *from, genet_err *err)
@@ -218,15 +242,17 @@ static bool adopt_all(reader *r, shards *from, genet_err *err)
     return true;
 }
 
-static bool take(params *p, unsigned kinds, shards *from, bool read_only, const weight_names *names, genet_err *err)
+static bool take(params *p, unsigned kinds, shards *from, weights_form form, const weight_names *names, genet_err *err)
 {
     static const weight_names plain_names;
     int n = 1;
     for (int i = 0; i < from->n; i++) n += from->file[i].n;
-    reader r = { .from = from, .names = names ? names : &plain_names, .params = p, .kinds = kinds };
+    reader r = { .from = from, .names = names ? names : &plain_names, .params = p, .kinds = kinds, .form = form };
     r.used = genet__alloc((size_t)n);
     bool ok = r.used || genet__err_memory(err);
-    ok = ok && check_all(&r, err) && (!read_only || adopt_all(&r, from, err)) && read_all(&r, err);
+    ok = ok && check_all(&r, err);
+    if (ok && form == WEIGHTS_STORED) settle_types(&r);
+    ok = ok && (form == WEIGHTS_COPIED || adopt_all(&r, from, err)) && read_all(&r, err);
     genet__free(r.used);
     genet__free(r.buffer);
     return ok;
@@ -235,16 +261,16 @@ static bool take(params *p, unsigned kinds, shards *from, bool read_only, const 
 bool genet__weights_read(params *p, unsigned kinds, const char *path, const weight_names *names, genet_err *err)
 {
     shards file;
-    bool ok = genet__shards_open_file(&file, path, err) && take(p, kinds, &file, false, names, err);
+    bool ok = genet__shards_open_file(&file, path, err) && take(p, kinds, &file, WEIGHTS_COPIED, names, err);
     genet__shards_close(&file);
     return ok;
 }
 
-bool genet__weights_open(params *p, unsigned kinds, const char *folder, bool read_only, const weight_names *names,
+bool genet__weights_open(params *p, unsigned kinds, const char *folder, weights_form form, const weight_names *names,
                          genet_err *err)
 {
     shards files;
-    bool ok = genet__shards_open(&files, folder, err) && take(p, kinds, &files, read_only, names, err);
+    bool ok = genet__shards_open(&files, folder, err) && take(p, kinds, &files, form, names, err);
     genet__shards_close(&files);
     return ok;
 }

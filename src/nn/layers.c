@@ -21,6 +21,11 @@ tensor *genet__net_weight(net *n, const char *name, int rank, const int64_t *dim
     return genet__params_tensor(n->params, n->graph, name, PARAM_WEIGHT, GENET_F32, rank, dim, how);
 }
 
+tensor *genet__net_matrix(net *n, const char *name, param_use use, bool in_out, int64_t rows, int64_t columns, init how)
+{
+    return genet__params_matrix(n->params, n->graph, name, use, in_out, rows, columns, how);
+}
+
 tensor *genet__net_state(net *n, const char *name, param_kind kind, int rank, const int64_t *dim)
 {
     return genet__params_tensor(n->params, n->graph, name, kind, GENET_F32, rank, dim, INIT_OF_ZEROS);
@@ -71,8 +76,8 @@ tensor *genet__linear(net *n, const char *name, tensor *x, int64_t out, const li
     init how = or_default(o->weight, in);
     if (how.kind == INIT_XAVIER || how.kind == INIT_KAIMING) how.fan_in = in, how.fan_out = out;
     net_push(n, name, -1);
-    tensor *w = o->in_out ? genet__net_weight(n, "weight", GENET_DIMS(in, out), how)
-                          : genet__net_weight(n, "weight", GENET_DIMS(out, in), how);
+    tensor *w = o->in_out ? genet__net_matrix(n, "weight", USE_FACTOR, true, in, out, how)
+                          : genet__net_matrix(n, "weight", USE_FACTOR, false, out, in, how);
     w = genet__net_operand(n, w);
     if (!o->in_out) w = genet_transpose(w, 0, 1);
     /* One row of many: all leading dimensions of x are rows of one product. */
@@ -102,10 +107,12 @@ tensor *genet__layer_norm(net *n, const char *name, tensor *x, double eps)
 tensor *genet__embedding(net *n, const char *name, int64_t rows, int64_t width, init weight)
 {
     net_push(n, name, -1);
-    tensor *w = genet__net_weight(n, "weight", GENET_DIMS(rows, width), weight);
+    tensor *w = genet__net_matrix(n, "weight", USE_TABLE, false, rows, width, weight);
     net_pop(n);
     return w;
 }
+
+tensor *genet__embed(tensor *table, tensor *ids) { return genet_cast(genet_gather(table, ids), GENET_F32); }
 
 tensor *genet__dropout(net *n, tensor *x, double p)
 {

@@ -23,6 +23,9 @@ void genet__net_push(net *n, const char *name, int64_t index);
 void genet__net_pop(net *n);
 /* A weight (f32), and other state, of shape dim. */
 tensor *genet__net_weight(net *n, const char *name, int rank, const int64_t *dim, init how);
+/* A weight (rows, columns) that only products and gather read: of the type its file has, when it was opened for
+ * reading; else f32. */
+tensor *genet__net_matrix(net *n, const char *name, param_use use, bool in_out, int64_t rows, int64_t columns, init how);
 tensor *genet__net_state(net *n, const char *name, param_kind kind, int rank, const int64_t *dim);
 
 /* Mixed precision: with bf16, products read weights in their derived form and
@@ -42,8 +45,10 @@ typedef struct linear_options {
 tensor *genet__linear(net *n, const char *name, tensor *x, int64_t out, const linear_options *o);
 /* Over the last dimension, with weight (from 1) and bias (from 0). */
 tensor *genet__layer_norm(net *n, const char *name, tensor *x, double eps);
-/* The table (rows, width) called NAME.weight, to gather from or multiply by. */
+/* The table (rows, width) called NAME.weight, to embed from or multiply by: of any type. */
 tensor *genet__embedding(net *n, const char *name, int64_t rows, int64_t width, init weight);
+/* Rows of a table as f32: ids (I...) -> (I..., width). */
+tensor *genet__embed(tensor *table, tensor *ids);
 /* x itself unless training with p > 0. */
 tensor *genet__dropout(net *n, tensor *x, double p);
 /* A stream of random numbers that nothing else in this graph uses. */

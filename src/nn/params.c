@@ -126,6 +126,34 @@ tensor *genet__params_derived(params *p, tensor *weight)
     return t;
 }
 
+void genet__params_store(param *w, dtype type, bool transposed)
+{
+    if (transposed != w->transposed) {
+        int64_t rows = w->shape.dim[0];
+        w->shape.dim[0] = w->shape.dim[1];
+        w->shape.dim[1] = rows;
+    }
+    w->dtype = type;
+    w->transposed = transposed;
+    w->size_bytes = genet_dtype_bytes(type, genet__numel(&w->shape));
+}
+
+tensor *genet__params_matrix(params *p, graph *g, const char *name, param_use use, bool in_out, int64_t rows,
+                             int64_t columns, init how)
+{
+    char full[sizeof g->scope + 200];
+    snprintf(full, sizeof full, "%s%s%s", g->scope, *g->scope ? "." : "", name);
+    param *w = genet__params_find(p, full);
+    bool transposed = w && w->transposed;
+    int64_t dim[2] = { transposed ? columns : rows, transposed ? rows : columns };
+    tensor *t = genet__params_tensor(p, g, name, PARAM_WEIGHT, w ? w->dtype : GENET_F32, 2, dim, how);
+    if (!w && !t->poisoned && (w = genet__params_find(p, full))) {
+        w->use = use;
+        w->in_out = in_out;
+    }
+    return transposed ? genet_transpose(t, 0, 1) : t;
+}
+
 /* --- memory -------------------------------------------------------------------- */
 
 /* Rows of vector registers, and whole cache lines. */
@@ -156,10 +184,11 @@ bool genet__params_place(params *p, genet_err *err)
 }
 
 /* Kernels read views, which begin at any element: the type's own alignment is
- * all that they need. */
+ * all that they need; that of blocks is their scales'. */
 bool genet__params_adopt(params *p, param *w, const void *at)
 {
-    if (w->address || !p->device->adopt || (uintptr_t)at % genet_dtype_size(w->dtype)) return false;
+    size_t alignment = genet__is_blocks(w->dtype) ? sizeof(uint16_t) : genet_dtype_size(w->dtype);
+    if (w->address || !p->device->adopt || (uintptr_t)at % alignment) return false;
     void *address = p->device->adopt(p->device, at, w->size_bytes);
     if (!address) return false;
     w->address = address;

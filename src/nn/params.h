@@ -35,12 +35,19 @@ typedef struct init { init_kind kind; double a; int64_t fan_in, fan_out; } init;
 #define INIT_OF_ONES    ((init){ INIT_ONES, 0, 0, 0 })
 #define INIT_OF_NORMAL(std) ((init){ INIT_NORMAL, std, 0, 0 })
 
+/* Who reads a weight: any op; products alone; products, and gather, which picks rows of it.  For those that are not
+ * read by any op the type in which a file has them will do. */
+typedef enum param_use { USE_ANY, USE_FACTOR, USE_TABLE } param_use;
+
 typedef struct param {
     const char *name;
     param_kind  kind;
     dtype       dtype;
     shape       shape;
     init        init;
+    param_use   use;
+    bool        in_out;             /* a factor (depth, columns): blocks would run along its columns */
+    bool        transposed;         /* a factor that lies as its transpose, which is what shape says */
     bool        frozen;             /* a weight that is not to be trained */
     bool        filled;             /* has been given values */
     bool        adopted;            /* lies in a mapped file: never written */
@@ -78,6 +85,12 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
 /* The bf16 form of the weight whose node in g is `weight` (or a state of its name), declared now if it is new.
  * What writes the weight refreshes it: these functions themselves; a graph that updates the weight must do so too. */
 tensor *genet__params_derived(params *p, tensor *weight);
+/* A weight (rows, columns) that is read by products and gather alone, which take it as it lies: f32, or as
+ * genet__params_store has said.  The value of a transposed one is a view. */
+tensor *genet__params_matrix(params *p, graph *g, const char *name, param_use use, bool in_out, int64_t rows,
+                             int64_t columns, init how);
+/* w, which has no memory yet and is of USE_FACTOR or USE_TABLE, is of this type from now on. */
+void genet__params_store(param *w, dtype type, bool transposed);
 /* The state node of g with this full name, or NULL. */
 tensor *genet__params_node(const graph *g, const char *name);
 /* The first failure of building g, as an error. */

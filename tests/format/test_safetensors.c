@@ -242,11 +242,11 @@ static void test_types(void **state)
 enum { LARGE = SAFETENSORS_CHUNK / 4 + 5 };     /* floats: more than one piece */
 
 static const safetensor_entry entries[] = {
-    { "z.weight", GENET_F32, 2, { LARGE, 1 } },
-    { "empty", GENET_I32, 2, { 0, 7 } },
-    { "a \"quoted\" name \xc3\xa9", GENET_U8, 1, { 3 } },
-    { "half", GENET_BF16, 3, { 1, 2, 2 } },
-    { "scalar", GENET_F64, 0, { 0 } },
+    { "z.weight", GENET_F32, 2, { LARGE, 1 }, false },
+    { "empty", GENET_I32, 2, { 0, 7 }, false },
+    { "a \"quoted\" name \xc3\xa9", GENET_U8, 1, { 3 }, false },
+    { "half", GENET_BF16, 3, { 1, 2, 2 }, false },
+    { "scalar", GENET_F64, 0, { 0 }, false },
 };
 enum { N_ENTRIES = sizeof entries / sizeof *entries };
 
@@ -312,7 +312,7 @@ static void test_impossible(void **state)
 {
     (void)state;
     genet_err err = { 0 };
-    safetensor_entry twice[] = { entries[4], entries[4] }, negative = { "n", GENET_F32, 1, { -1 } };
+    safetensor_entry twice[] = { entries[4], entries[4] }, negative = { "n", GENET_F32, 1, { -1 }, false };
     int nobody = -1;
     assert_false(genet__safetensors_write(path, twice, 2, NULL, give, &nobody, NULL, &err));
     assert_non_null(strstr(err.text, "two tensors of one file are named scalar"));
