@@ -18,13 +18,19 @@ typedef struct look {
     atomic_llong next, first_bad;
 } look;
 
+/* Of n elements; pieces are whole blocks. */
+static size_t bytes_of(const safetensor *t, int64_t n)
+{
+    return t->element_bytes ? (size_t)n * (size_t)t->element_bytes : genet_dtype_bytes((genet_dtype)t->dtype, n);
+}
+
 /* Part of a tensor, as a tensor. */
 static safetensor window(const piece *p)
 {
     safetensor t = *p->of->tensor;
-    t.at += p->start * t.element_bytes;
+    t.at += bytes_of(&t, p->start);
     t.numel = t.numel - p->start < PIECE ? t.numel - p->start : PIECE;
-    t.size_bytes = (size_t)t.numel * (size_t)t.element_bytes;
+    t.size_bytes = bytes_of(&t, t.numel);
     return t;
 }
 
