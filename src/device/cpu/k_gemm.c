@@ -45,6 +45,10 @@ INLINE vec all_lanes(real x) { return x - (vec){ 0 }; }
 
 /* --- the tile kernel ----------------------------------------------------------- */
 
+/* Steps of depth that packed panels are fetched ahead: they stream from L2,
+ * and its latency is that of ten steps. */
+enum { AHEAD = 16 };
+
 /* m x (nv vectors) of C, all in registers.  The lines of A hang on three base
  * pointers, five each, so that their addresses need few registers: base plus
  * 0, 1, 2, 3 or 4 lines. */
@@ -55,7 +59,7 @@ INLINE void tile(const int m, const int nv, int64_t kc, const real *a, int64_t l
     vec sum[GEMM_MR][2];
     UNROLL
     for (int i = 0; i < m; i++) sum[i][0] = sum[i][1] = (vec){ 0 };
-    ROLLED
+    UNROLL
     for (int i = 0; i < m; i++) {
         __builtin_prefetch(c + i * ldc, 1);
         __builtin_prefetch(c + i * ldc + nv * VEC_LANES - 1, 1);
@@ -63,6 +67,9 @@ INLINE void tile(const int m, const int nv, int64_t kc, const real *a, int64_t l
     ROLLED
     for (int64_t k = 0; k < kc; k++) {
         vec b0 = load(b), b1 = nv == 2 ? load(b + VEC_LANES) : b0;
+        __builtin_prefetch(b + AHEAD * b_depth);
+        if (nv == 2 && VEC_BYTES == 64) __builtin_prefetch(b + AHEAD * b_depth + VEC_LANES);
+        if (line == 1) __builtin_prefetch(base[0] + AHEAD * a_depth);
         UNROLL
         for (int i = 0; i < m; i++) {
             vec x = all_lanes(base[i / 5][i % 5 * line]);
@@ -147,14 +154,31 @@ void K(gemm_block)(const gemm_side *a, const gemm_side *b, int64_t rows, int64_t
 
 /* --- packing ------------------------------------------------------------------- */
 
+/* Runs of memory that packing fetches ahead. */
+enum { RUNS_AHEAD = 6 };
+
+INLINE void copy_run(const int width, real *to, const real *from)
+{
+#if defined(__AVX512F__)
+    __mmask16 rest = (__mmask16)((1u << width % VEC_LANES) - 1);
+    int i = 0;
+    for (; i + VEC_LANES <= width; i += VEC_LANES) store(to + i, load(from + i));
+    if (rest) _mm512_mask_storeu_ps(to + i, rest, _mm512_maskz_loadu_ps(rest, from + i));
+#else
+    memcpy(to, from, (size_t)width * sizeof(real));
+#endif
+}
+
 /* Lines adjacent in memory (line 1): copies, several panels a pass, so that
  * memory is read in long runs. */
 INLINE void pack_runs(const int width, const gemm_side *s, int64_t lines, int64_t kc, real *to)
 {
     int64_t whole = lines / width;
-    for (int64_t k = 0; k < kc; k++)
-        for (int64_t p = 0; p < whole; p++)
-            memcpy(to + (p * kc + k) * width, s->at + k * s->depth + p * width, (size_t)width * sizeof(real));
+    for (int64_t k = 0; k < kc; k++) {
+        const real *run = s->at + k * s->depth;
+        for (int64_t i = 0; i < lines; i += VEC_LANES) __builtin_prefetch(run + RUNS_AHEAD * s->depth + i);
+        for (int64_t p = 0; p < whole; p++) copy_run(width, to + (p * kc + k) * width, run + p * width);
+    }
     int rest = (int)(lines - whole * width);
     for (int64_t k = 0; rest && k < kc; k++)
         for (int i = 0; i < width; i++)

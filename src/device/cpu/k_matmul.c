@@ -4,8 +4,9 @@
  *   VECTOR  few rows times a matrix (decoding), which k_matvec.c computes; a
  *           task is a range of columns, or a part of the depth, and then parts
  *           are added up in a second phase.
- *   WHOLE   small products: a task is one or several of a batch, packed (or
- *           read in place) by itself.
+ *   CELLS   small and batched products: a task is a cell of C, or several of a
+ *           batch; it reads in place what it can and packs the rest for itself,
+ *           and cells are cut so that nothing is packed twice.
  *   SHARED  the outer loops of BLIS.  One operand is packed once for all, a
  *           chunk of it (lines x depth) in one phase; in the next, tasks own
  *           ranges of the other operand's lines, pack those for themselves,
@@ -26,12 +27,18 @@ enum {
     OWN_BYTES = 1 << 20,    /* a task's own packed block: half of L2 */
     CHUNK_BYTES = 8 << 20,
     CHUNK_LINES = 1024,     /* a chunk is made deeper only when it is this wide */
-    PACK_PANELS = 8,        /* panels packed by one task */
+    PACK_PANELS = 4,        /* panels packed by one task */
+    GUIDED = 8,             /* a task owns one in so many of the panels that are left */
     STRIPE_PANELS = 16,     /* panels between two calls of the epilogue */
     MANY = 8,               /* batch entries that make good tasks by themselves */
+    MAX_CELLS = 24,         /* of a product that is alone */
+    CELL_COLUMNS = 64,      /* at the least */
+    FLAT = 256,             /* A transposed is read in place up to this depth */
+    CACHED_BYTES = 1 << 19, /* so small an operand is not worth packing */
     TASK_WORK = 1 << 19,    /* multiply-adds worth a task of their own */
     SUM_COLUMNS = 512,      /* of parts of the depth, summed by one task */
-    WHOLE_WORK = 1 << 20    /* a product up to this is one task, and the vector core's */
+    SMALL_WORK = 1 << 20,   /* a product up to this is the vector core's */
+    CELLS_WORK = 1 << 28    /* and one up to this may be cut into cells */
 };
 
 static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
@@ -85,7 +92,7 @@ static void column_as_row(product *p)
 static void choose_core(product *p)
 {
     double work = (double)p->M * (double)p->N * (double)p->K;
-    const gemm_core *tiles = work > WHOLE_WORK ? K(gemm_amx)(p->a.dtype, p->b.dtype) : NULL;
+    const gemm_core *tiles = work > SMALL_WORK ? K(gemm_amx)(p->a.dtype, p->b.dtype) : NULL;
     p->vector = !tiles;
     p->core = tiles ? tiles : &K(gemm_vector);
 }
@@ -185,17 +192,19 @@ static void multiply(const product *p, const side *a, const side *b, int64_t row
 /* --- the cut -------------------------------------------------------------------- */
 
 typedef struct cut {
-    enum { NOTHING, VECTOR, WHOLE, SHARED } path;
+    enum { NOTHING, VECTOR, CELLS, SHARED } path;
     int64_t kc, n_block;            /* depth of a block; number of blocks, at least 1 */
-    /* VECTOR, WHOLE: units of work (columns of an entry, or entries), some a task. */
-    int64_t columns, units, group;
-    int64_t parts, depth;           /* VECTOR: of the depth; depth of a part */
     bool    a_in_place, b_in_place;
+    /* VECTOR, CELLS: units of work (columns of an entry, cells), some a task. */
+    int64_t columns, units, group;
+    int64_t n_row, n_col;           /* CELLS: of an entry */
+    int64_t parts, depth;           /* VECTOR: of the depth; depth of a part */
     /* SHARED */
     bool    share_a;                /* A is packed for all, B's columns are owned; or the reverse */
     int64_t wide, deep;             /* a chunk: lines and blocks of depth */
     int64_t n_wide, n_deep;
     int64_t block_bytes;            /* of a chunk, packed */
+    int64_t own_panels, own_least, own_most;    /* of the other one: all, and in a task */
     int64_t own_tasks;
 } cut;
 
@@ -220,14 +229,39 @@ static bool cut_vector(cut *t, const product *p)
 /* Does the vector core read real operands with these strides in place? */
 static bool real_in_place(const product *p, const gemm_source *s) { return p->vector && s->dtype == REAL_DTYPE; }
 
-static void cut_whole(cut *t, const product *p)
+/* Cells of a product, each about `wanted`th of it.  Who packs B has all rows,
+ * who packs A has all columns. */
+static void cut_grid(cut *t, const product *p, int64_t wanted)
 {
-    t->path = WHOLE;
-    t->units = p->batch;
-    t->group = max_i64(1, TASK_WORK / max_i64(1, p->M * p->N * p->K));
+    int64_t rows = ceil_div(p->M, p->core->mr), wide = ceil_div(p->N, CELL_COLUMNS);
+    t->n_col = t->a_in_place ? max_i64(1, min_i64(wanted, wide)) : 1;
+    t->n_row = t->b_in_place ? max_i64(1, min_i64(ceil_div(wanted, t->n_col), rows)) : 1;
+}
+
+/* A row's last columns, less than a vector, are packed: then all of B may be. */
+static bool cut_cells(cut *t, const product *p)
+{
+    const gemm_core *g = p->core;
+    int64_t work = p->M * p->N * p->K, wanted = p->batch >= MANY ? 1 : min_i64(work / TASK_WORK, MAX_CELLS);
     t->a_in_place = real_in_place(p, &p->a) &&
-                    ((p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE));
-    t->b_in_place = real_in_place(p, &p->b) && p->b.line == 1 && p->b.depth % PAGE && p->N % VEC_LANES == 0;
+                    ((p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE && p->K < FLAT));
+    t->b_in_place = real_in_place(p, &p->b) && p->b.line == 1 && p->b.depth % PAGE && p->N >= VEC_LANES &&
+                    p->K * p->N * (int64_t)sizeof(real) <= CACHED_BYTES;
+    cut_grid(t, p, wanted);
+    t->path = CELLS;
+    t->units = p->batch * t->n_row * t->n_col;
+    t->group = max_i64(1, TASK_WORK / max_i64(1, work / (t->n_row * t->n_col)));
+    int64_t rows = ceil_div(ceil_div(p->M, g->mr), t->n_row), cols = ceil_div(ceil_div(p->N, g->nr), t->n_col);
+    int64_t room = round_up(rows * panel_a(g, t->kc), 64) * !t->a_in_place + cols * panel_b(g, t->kc);
+    return room <= ROOM_BYTES && (p->batch >= MANY || work <= SMALL_WORK || t->n_row * t->n_col >= MANY);
+}
+
+/* Panels of the task that begins with panel `first`: a part of what is left, so
+ * that the last tasks are small and threads end together. */
+static int64_t own_share(const cut *t, int64_t first)
+{
+    int64_t left = t->own_panels - first, n = min_i64(max_i64(left / GUIDED, t->own_least), t->own_most);
+    return min_i64(n, left);
 }
 
 static void cut_shared(cut *t, const product *p, bool epilogue)
@@ -245,13 +279,14 @@ static void cut_shared(cut *t, const product *p, bool epilogue)
     t->n_deep = ceil_div(t->n_block, t->deep);
     t->n_wide = ceil_div(lines, t->wide);
     t->block_bytes = round_up(t->wide / tile * panel, 64);
-    /* Panels a task owns: about sixteen tasks; enough work and, where a chunk
-     * is larger than L2 or the epilogue wants rows, enough panels; what fits. */
-    int64_t panels = ceil_div(own, own_tile), panel_work = own_tile * t->wide * p->K;
-    int64_t least = ceil_div(TASK_WORK / 2, panel_work);
-    if ((epilogue && t->share_a) || t->block_bytes > OWN_BYTES) least = max_i64(least, 4);
-    int64_t most = max_i64(1, OWN_BYTES / own_panel);
-    t->own_tasks = ceil_div(panels, min_i64(max_i64(ceil_div(panels, 16), least), most));
+    /* What a task owns at the least: enough work and, where a chunk is larger
+     * than L2, enough panels to read it for; at the most what fits. */
+    int64_t panel_work = own_tile * t->wide * p->K;
+    t->own_panels = ceil_div(own, own_tile);
+    t->own_least = ceil_div(TASK_WORK / 2, panel_work);
+    if ((epilogue && t->share_a) || t->block_bytes > OWN_BYTES) t->own_least = max_i64(t->own_least, 2);
+    t->own_most = max_i64(1, OWN_BYTES / own_panel);
+    for (int64_t first = 0; first < t->own_panels; t->own_tasks++) first += own_share(t, first);
 }
 
 static cut cut_of(const product *p, bool epilogue)
@@ -264,11 +299,7 @@ static cut cut_of(const product *p, bool epilogue)
     t.kc = round_up(round_up(even(p->K, g->kc), quantised ? QUANT_BLOCK : 4), g->unit);
     t.n_block = t.kc ? ceil_div(p->K, t.kc) : 1;
     double work = (double)p->M * (double)p->N * (double)p->K;
-    int64_t room = round_up(ceil_div(p->M, g->mr) * panel_a(g, t.kc), 64) + ceil_div(p->N, g->nr) * panel_b(g, t.kc);
-    if (room <= ROOM_BYTES && (work <= WHOLE_WORK || p->batch >= MANY))
-        cut_whole(&t, p);
-    else
-        cut_shared(&t, p, epilogue);
+    if (work > CELLS_WORK || !cut_cells(&t, p)) cut_shared(&t, p, epilogue);
     return t;
 }
 
@@ -335,23 +366,44 @@ static void run_sum(const launch *l, const product *p, const cut *t, int64_t tas
     finish(l, p, index, 0, col, p->M, cols, local);
 }
 
-/* --- WHOLE ---------------------------------------------------------------------------- */
+/* --- CELLS ----------------------------------------------------------------------------- */
 
-static void run_whole(const launch *l, const product *p, const cut *t, int64_t index, char *local)
+/* Piece number `i` of `n` about equal ones of `lines`, in whole panels. */
+typedef struct range { int64_t first, n; } range;
+
+static range piece(int64_t lines, int64_t panel, int64_t i, int64_t n)
 {
+    int64_t panels = ceil_div(lines, panel), first = i * panels / n * panel;
+    return (range){ first, min_i64(lines, (i + 1) * panels / n * panel) - first };
+}
+
+/* rows x cols of C = (add: itself plus) depth [k, k + kc) of A times B, B in place or packed. */
+static void add_depth(const product *e, const cut *t, range rows, range cols, bool b_in_place, int64_t k, int64_t kc,
+                      bool add, char *room_a, char *room_b)
+{
+    gemm_source a = from(&e->a, rows.first, k), b = from(&e->b, cols.first, k);
+    side sa = t->a_in_place ? in_place(a) : packed_a(e->core, a, rows.n, kc, room_a);
+    side sb = b_in_place ? in_place(b) : packed_b(e->core, b, cols.n, kc, room_b);
+    multiply(e, &sa, &sb, rows.n, cols.n, kc, e->c + rows.first * e->N + cols.first, add, b_in_place);
+}
+
+static void run_cell(const launch *l, const product *p, const cut *t, int64_t unit, char *local)
+{
+    int64_t grid = t->n_row * t->n_col, index = unit / grid;
     product e = entry_of(p, index);
     const gemm_core *g = e.core;
+    range rows = piece(e.M, g->mr, unit % grid / t->n_col, t->n_row), cols = piece(e.N, g->nr, unit % t->n_col, t->n_col);
     char *room_a = local + EW_LOCAL_BYTES;
-    char *room_b = room_a + round_up(ceil_div(e.M, g->mr) * panel_a(g, t->kc), 64);
-    bool add = begin(&e, 0, 0, e.M, e.N);
+    char *room_b = room_a + round_up(ceil_div(rows.n, g->mr) * panel_a(g, t->kc), 64) * !t->a_in_place;
+    int64_t rest = t->b_in_place ? cols.n % VEC_LANES : 0;
+    range whole = { cols.first, cols.n - rest }, last = { cols.first + whole.n, rest };
+    bool add = begin(&e, rows.first, cols.first, rows.n, cols.n);
     for (int64_t block = 0; block < t->n_block; block++, add = true) {
         int64_t k = block * t->kc, kc = min_i64(t->kc, e.K - k);
-        gemm_source a = from(&e.a, 0, k), b = from(&e.b, 0, k);
-        side sa = t->a_in_place ? in_place(a) : packed_a(g, a, e.M, kc, room_a);
-        side sb = t->b_in_place ? in_place(b) : packed_b(g, b, e.N, kc, room_b);
-        multiply(&e, &sa, &sb, e.M, e.N, kc, e.c, add, false);
+        if (whole.n) add_depth(&e, t, rows, whole, t->b_in_place, k, kc, add, room_a, room_b);
+        if (rest) add_depth(&e, t, rows, last, false, k, kc, add, room_a, room_b);
     }
-    finish(l, p, index, 0, 0, e.M, e.N, local);
+    finish(l, p, index, rows.first, cols.first, rows.n, cols.n, local);
 }
 
 /* --- SHARED --------------------------------------------------------------------------- */
@@ -425,16 +477,25 @@ static void run_block(const launch *l, const cut *t, const chunk *c, int64_t blo
 static void run_own(const launch *l, const cut *t, const chunk *c, int64_t task, char *local)
 {
     int64_t lines = t->share_a ? c->e.N : c->e.M, tile = t->share_a ? c->e.core->nr : c->e.core->mr;
-    int64_t panels = ceil_div(lines, tile);
-    int64_t first = task * panels / t->own_tasks * tile;
-    int64_t end = min_i64(lines, (task + 1) * panels / t->own_tasks * tile);
-    for (int64_t block = 0; block < c->blocks; block++) run_block(l, t, c, block, first, end - first, local);
+    int64_t first = 0;
+    for (; task > 0; task--) first += own_share(t, first);
+    int64_t n = min_i64(own_share(t, first) * tile, lines - first * tile);
+    for (int64_t block = 0; block < c->blocks; block++) run_block(l, t, c, block, first * tile, n, local);
 }
 
 /* --- the kernel ------------------------------------------------------------------------- */
 
+/* Most products that are so small need no cut to know that they are one task. */
+static bool one_task(const launch *l)
+{
+    const operand *c = launch_out(l, 0), *a = launch_in(l, 0);
+    if (c->rank != 2 || c->dim[0] <= MATVEC_ROWS || c->dim[1] <= 1) return false;
+    return c->dim[0] * c->dim[1] * a->dim[a->rank - 1] <= TASK_WORK;
+}
+
 static int phases(const launch *l)
 {
+    if (one_task(l)) return 1;
     product p = product_of(l);
     cut t = cut_of(&p, l->program);
     if (t.path == VECTOR && t.parts > 1) return 2;
@@ -443,6 +504,7 @@ static int phases(const launch *l)
 
 static int64_t tasks(const launch *l, int phase)
 {
+    if (one_task(l)) return 1;
     product p = product_of(l);
     cut t = cut_of(&p, l->program);
     if (t.path == NOTHING) return 0;
@@ -469,7 +531,7 @@ static void run(const launch *l, int phase, int64_t task, char *local)
     }
     int64_t end = min_i64(t.units, (task + 1) * t.group);
     for (int64_t unit = task * t.group; unit < end; unit++)
-        (t.path == WHOLE ? run_whole : t.parts > 1 ? run_part : run_vector)(l, &p, &t, unit, local);
+        (t.path == CELLS ? run_cell : t.parts > 1 ? run_part : run_vector)(l, &p, &t, unit, local);
 }
 
 static size_t shared_bytes(const launch *l)
