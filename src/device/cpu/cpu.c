@@ -17,11 +17,16 @@ enum { HUGE_PAGE = 2 << 20 };
 /* The guard device's address range; backed only where touched. */
 static const size_t guard_bytes = (size_t)64 << 30;
 
+/* Tasks that have been taken of a thread's range: in this phase, and zeroed for
+ * the following one. */
+struct next { _Alignas(64) atomic_llong of_turn[2]; };
+
 typedef struct cpu {
     genet_device device;
     pool   *pool;
     const kernel_table *f32;
     char   *local;              /* LOCAL_BYTES a thread */
+    struct next *next;          /* one a thread */
     char   *guard_real;         /* guard: where the bytes are */
     char   *guard_shown;        /* guard: what the host is given */
     atomic_size_t guard_used;
@@ -123,7 +128,6 @@ typedef struct crew {
     int           n;
     cpu          *cpu;
     recorder     *record;                   /* NULL: nobody asks for times */
-    _Alignas(64) atomic_llong next[2];      /* of this phase, and zeroed for the following one */
 } crew;
 
 int64_t genet__device_now_ns(void)
@@ -133,12 +137,21 @@ int64_t genet__device_now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Take tasks of a phase until there are none. Returns how many. */
-static int64_t take_tasks(const launch *l, int phase, int64_t n, atomic_llong *next, char *local)
+/* Take tasks of a phase until there are none: first of this thread's own range,
+ * which is much the same data in every launch, so that it lies in the thread's
+ * cache; then of the other threads'.  Returns how many. */
+static int64_t take_tasks(const launch *l, int phase, int64_t n, const cpu *c, int turn, int thread, char *local)
 {
-    int64_t task, taken = 0;
-    for (; (task = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < n; taken++)
-        l->kernel->run(l, phase, task, local);
+    int64_t taken = 0, n_thread = c->device.n_threads;
+    for (int64_t i = 0; i < n_thread; i++) {
+        int64_t of = (thread + i) % n_thread, task = n * of / n_thread, count = n * (of + 1) / n_thread - task, k;
+        atomic_llong *next = &c->next[of].of_turn[turn];
+        while (atomic_load_explicit(next, memory_order_relaxed) < count &&
+               (k = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < count) {
+            l->kernel->run(l, phase, task + k, local);
+            taken++;
+        }
+    }
     return taken;
 }
 
@@ -154,8 +167,8 @@ static void crew_work(void *arg, int thread)
         for (int phase = 0, n_phase = genet__launch_phases(l); phase < n_phase; phase++) {
             int64_t n = l->kernel->tasks(l, phase), began = at ? genet__device_now_ns() : 0;
             if (n > 0) {
-                if (thread == 0) atomic_store_explicit(&c->next[(turn + 1) % 2], 0, memory_order_relaxed);
-                int64_t taken = take_tasks(l, phase, n, &c->next[turn % 2], local);
+                atomic_store_explicit(&c->cpu->next[thread].of_turn[(turn + 1) % 2], 0, memory_order_relaxed);
+                int64_t taken = take_tasks(l, phase, n, c->cpu, turn % 2, thread, local);
                 if (at) *at = (phase_part){ began, genet__device_now_ns(), taken };
                 genet__pool_barrier(c->cpu->pool, thread);
                 turn++;
@@ -170,6 +183,7 @@ static bool cpu_run(genet_device *d, const launch *l, int n, recorder *r, genet_
 {
     (void)err;
     crew c = { .launch = l, .n = n, .cpu = (cpu *)d, .record = r };
+    for (int i = 0; i < d->n_threads; i++) atomic_store_explicit(&c.cpu->next[i].of_turn[0], 0, memory_order_relaxed);
     genet__pool_run(c.cpu->pool, crew_work, &c);
     return true;
 }
@@ -201,7 +215,8 @@ static void cpu_free(genet_device *d)
 {
     cpu *c = (cpu *)d;
     genet__pool_free(c->pool);
-    if (c->local) cpu_release(d, c->local, (size_t)d->n_threads * LOCAL_BYTES);
+    cpu_release(d, c->local, (size_t)d->n_threads * LOCAL_BYTES);
+    cpu_release(d, c->next, (size_t)d->n_threads * sizeof *c->next);
     if (c->guard_real) munmap(c->guard_real, guard_bytes);
     if (c->guard_shown) munmap(c->guard_shown, guard_bytes);
     genet__free(c);
@@ -239,7 +254,8 @@ static genet_device *cpu_new(int n_threads, bool guard, genet_err *err)
         d->isa = c->f32->isa;
         d->elementwise = c->f32->elementwise;
         c->local = cpu_alloc(d, (size_t)d->n_threads * LOCAL_BYTES, err);
-        ok = c->local && (!guard || guard_init(c, err));
+        c->next = cpu_alloc(d, (size_t)d->n_threads * sizeof *c->next, err);
+        ok = c->local && c->next && (!guard || guard_init(c, err));
     }
     if (!ok) {
         cpu_free(d);

@@ -47,13 +47,14 @@ INLINE vec all_lanes(real x) { return x - (vec){ 0 }; }
 
 /* Steps of depth that packed panels are fetched ahead: they stream from L2,
  * and its latency is that of ten steps. */
-enum { AHEAD = 16 };
+enum { AHEAD = 16, CACHE_LINE = 64 };
 
 /* m x (nv vectors) of C, all in registers.  The lines of A hang on three base
  * pointers, five each, so that their addresses need few registers: base plus
- * 0, 1, 2, 3 or 4 lines. */
+ * 0, 1, 2, 3 or 4 lines.  next: what the tiles after this one will read,
+ * brought to L2 a cache line a step. */
 INLINE void tile(const int m, const int nv, int64_t kc, const real *a, int64_t line, int64_t a_depth,
-                 const real *b, int64_t b_depth, real *c, int64_t ldc, bool add)
+                 const real *b, int64_t b_depth, real *c, int64_t ldc, bool add, const char *next)
 {
     const real *base[3] = { a, m > 5 ? a + 5 * line : a, m > 10 ? a + 10 * line : a };
     vec sum[GEMM_MR][2];
@@ -70,6 +71,8 @@ INLINE void tile(const int m, const int nv, int64_t kc, const real *a, int64_t l
         __builtin_prefetch(b + AHEAD * b_depth);
         if (nv == 2 && VEC_BYTES == 64) __builtin_prefetch(b + AHEAD * b_depth + VEC_LANES);
         if (line == 1) __builtin_prefetch(base[0] + AHEAD * a_depth);
+        __builtin_prefetch(next, 0, 2);
+        next += CACHE_LINE;
         UNROLL
         for (int i = 0; i < m; i++) {
             vec x = all_lanes(base[i / 5][i % 5 * line]);
@@ -88,16 +91,17 @@ INLINE void tile(const int m, const int nv, int64_t kc, const real *a, int64_t l
 }
 
 typedef void tile_fn(int64_t kc, const real *a, int64_t line, int64_t a_depth, const real *b, int64_t b_depth,
-                     real *c, int64_t ldc, bool add);
+                     real *c, int64_t ldc, bool add, const char *next);
 
 /* packed_M_V: line 1; rows_M_V: depth 1 (A as it lies in memory). */
 #define TILE(m, nv)                                                                                 \
     static void packed_##m##_##nv(int64_t kc, const real *a, int64_t line, int64_t a_depth,         \
-                                  const real *b, int64_t b_depth, real *c, int64_t ldc, bool add)   \
-    { (void)line; tile(m, nv, kc, a, 1, a_depth, b, b_depth, c, ldc, add); }                        \
+                                  const real *b, int64_t b_depth, real *c, int64_t ldc, bool add,   \
+                                  const char *next)                                                 \
+    { (void)line; tile(m, nv, kc, a, 1, a_depth, b, b_depth, c, ldc, add, next); }                        \
     static void rows_##m##_##nv(int64_t kc, const real *a, int64_t line, int64_t a_depth,           \
-                                const real *b, int64_t b_depth, real *c, int64_t ldc, bool add)     \
-    { (void)a_depth; tile(m, nv, kc, a, line, 1, b, b_depth, c, ldc, add); }
+                                const real *b, int64_t b_depth, real *c, int64_t ldc, bool add, const char *next)     \
+    { (void)a_depth; tile(m, nv, kc, a, line, 1, b, b_depth, c, ldc, add, next); }
 #if defined(__AVX512F__)
 #define HEIGHTS(X, x) X(1, x) X(2, x) X(3, x) X(4, x) X(5, x) X(6, x) X(7, x) X(8, x) X(9, x) X(10, x) \
                       X(11, x) X(12, x) X(13, x) X(14, x)
@@ -120,16 +124,16 @@ static tile_fn *const tile_table[2][2][GEMM_MR] = {
 /* A tile m x n of C; one whose width is not whole vectors goes by way of a
  * buffer, so nothing outside C is touched. */
 static void tile_of_any_width(const gemm_side *a, const gemm_side *b, const real *a_at, const real *b_at,
-                              int m, int n, int64_t kc, real *c, int64_t ldc, bool add)
+                              int m, int n, int64_t kc, real *c, int64_t ldc, bool add, const char *next)
 {
     int nv = n > VEC_LANES ? 2 : 1;
     tile_fn *f = tile_table[a->line != 1][nv - 1][m - 1];
     if (n == nv * VEC_LANES) {
-        f(kc, a_at, a->line, a->depth, b_at, b->depth, c, ldc, add);
+        f(kc, a_at, a->line, a->depth, b_at, b->depth, c, ldc, add, next);
         return;
     }
     real whole[GEMM_MR * GEMM_NR] __attribute__((aligned(VEC_BYTES)));
-    f(kc, a_at, a->line, a->depth, b_at, b->depth, whole, GEMM_NR, false);
+    f(kc, a_at, a->line, a->depth, b_at, b->depth, whole, GEMM_NR, false, next);
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++)
             c[i * ldc + j] = add ? c[i * ldc + j] + whole[i * GEMM_NR + j] : whole[i * GEMM_NR + j];
@@ -142,13 +146,15 @@ void K(gemm_block)(const gemm_side *a, const gemm_side *b, int64_t rows, int64_t
     assert(b->line == 1);
     int64_t n_a = ceil_div(rows, GEMM_MR), n_b = ceil_div(cols, GEMM_NR);
     int64_t n_outer = rows_outer ? n_a : n_b, n_inner = rows_outer ? n_b : n_a;
+    const gemm_side *kept = rows_outer ? a : b;     /* its next panel comes from L3 or memory */
     for (int64_t outer = 0; outer < n_outer; outer++)
         for (int64_t inner = 0; inner < n_inner; inner++) {
+            const char *next = (const char *)(kept->at + (outer + 1) * kept->panel) + inner * kc * CACHE_LINE;
             int64_t p = rows_outer ? outer : inner, q = rows_outer ? inner : outer;
             int64_t row = p * GEMM_MR, col = q * GEMM_NR;
             tile_of_any_width(a, b, a->at + p * a->panel, b->at + q * b->panel,
                               (int)min_i64(rows - row, GEMM_MR), (int)min_i64(cols - col, GEMM_NR),
-                              kc, c + row * ldc + col, ldc, add);
+                              kc, c + row * ldc + col, ldc, add, next);
         }
 }
 

@@ -28,7 +28,8 @@ enum {
     CHUNK_BYTES = 8 << 20,
     CHUNK_LINES = 1024,     /* a chunk is made deeper only when it is this wide */
     PACK_PANELS = 4,        /* panels packed by one task */
-    GUIDED = 8,             /* a task owns one in so many of the panels that are left */
+    SEGMENTS = 4,           /* of the panels that are owned, each cut into tasks: */
+    GUIDED = 3,             /* one in so many of the panels that are left */
     STRIPE_PANELS = 16,     /* panels between two calls of the epilogue */
     MANY = 8,               /* batch entries that make good tasks by themselves */
     MAX_CELLS = 24,         /* of a product that is alone */
@@ -36,6 +37,8 @@ enum {
     FLAT = 256,             /* A transposed is read in place up to this depth */
     CACHED_BYTES = 1 << 19, /* so small an operand is not worth packing */
     TASK_WORK = 1 << 19,    /* multiply-adds worth a task of their own */
+    CELL_WORK = 1 << 17,    /* or, where nothing is packed for others, a cell */
+    ONE_WORK = 1 << 18,     /* a product up to this is one cell */
     SUM_COLUMNS = 512,      /* of parts of the depth, summed by one task */
     SMALL_WORK = 1 << 20,   /* a product up to this is the vector core's */
     CELLS_WORK = 1 << 28    /* and one up to this may be cut into cells */
@@ -242,7 +245,7 @@ static void cut_grid(cut *t, const product *p, int64_t wanted)
 static bool cut_cells(cut *t, const product *p)
 {
     const gemm_core *g = p->core;
-    int64_t work = p->M * p->N * p->K, wanted = p->batch >= MANY ? 1 : min_i64(work / TASK_WORK, MAX_CELLS);
+    int64_t work = p->M * p->N * p->K, wanted = p->batch >= MANY || work <= ONE_WORK ? 1 : min_i64(work / CELL_WORK, MAX_CELLS);
     t->a_in_place = real_in_place(p, &p->a) &&
                     ((p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE && p->K < FLAT));
     t->b_in_place = real_in_place(p, &p->b) && p->b.line == 1 && p->b.depth % PAGE && p->N >= VEC_LANES &&
@@ -256,12 +259,14 @@ static bool cut_cells(cut *t, const product *p)
     return room <= ROOM_BYTES && (p->batch >= MANY || work <= SMALL_WORK || t->n_row * t->n_col >= MANY);
 }
 
-/* Panels of the task that begins with panel `first`: a part of what is left, so
- * that the last tasks are small and threads end together. */
+/* Panels of the task that begins with panel `first`.  Panels come in segments,
+ * that each thread may have its own; a task takes a part of what is left of its
+ * segment, so that the last ones are small and threads end together. */
 static int64_t own_share(const cut *t, int64_t first)
 {
-    int64_t left = t->own_panels - first, n = min_i64(max_i64(left / GUIDED, t->own_least), t->own_most);
-    return min_i64(n, left);
+    int64_t segment = first * SEGMENTS / t->own_panels;
+    int64_t left = ceil_div((segment + 1) * t->own_panels, SEGMENTS) - first;
+    return min_i64(left, min_i64(max_i64(ceil_div(left, GUIDED), t->own_least), t->own_most));
 }
 
 static void cut_shared(cut *t, const product *p, bool epilogue)
@@ -490,7 +495,7 @@ static bool one_task(const launch *l)
 {
     const operand *c = launch_out(l, 0), *a = launch_in(l, 0);
     if (c->rank != 2 || c->dim[0] <= MATVEC_ROWS || c->dim[1] <= 1) return false;
-    return c->dim[0] * c->dim[1] * a->dim[a->rank - 1] <= TASK_WORK;
+    return c->dim[0] * c->dim[1] * a->dim[a->rank - 1] <= ONE_WORK;
 }
 
 static int phases(const launch *l)
