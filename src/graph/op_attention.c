@@ -5,6 +5,7 @@
  *   s = -inf where key j is not visible to query i
  *   lse = log sum_j exp(s);  p = exp(s - lse);  y = dropout(p) v
  *
+ * q, k and v may be bf16 each; it is computed in f32 then, and the result is f32.
  * A query that sees nothing (or only scores of -inf) has y = 0, lse = -inf, and
  * no gradient.  Operands: op_attention.h.  Kernels never hold the T x S scores;
  * the definitions here do. */
@@ -32,14 +33,25 @@ static bool ints_fit(tensor *y, const tensor *t, const char *name, int rank, int
                        SHAPE_TEXT(&want));
 }
 
+static bool types_fit(dtype q, dtype k, dtype v)
+{
+    dtype t[] = { q, k, v };
+    for (int i = 0; i < 3; i++)
+        if (t[i] != GENET_F32 && t[i] != GENET_BF16 && t[i] != GENET_F64) return false;
+    return q == GENET_F64 || k == GENET_F64 || v == GENET_F64 ? q == k && k == v : true;
+}
+
+/* What is computed with, and the type of every result. */
+static dtype work_type(const tensor *q) { return q->dtype == GENET_F64 ? GENET_F64 : GENET_F32; }
+
 /* q (B,T,H,D), k and v (B,S,Hkv,D); with rows, k and v may hold another batch. */
 static bool heads_fit(tensor *y, const tensor *q, const tensor *k, const tensor *v, bool rows)
 {
     if (q->shape.rank != 4 || k->shape.rank != 4 || !genet__same_shape(&k->shape, &v->shape))
         return genet__fail(y, "q %s, k %s and v %s must be (B,T,H,D), (B,S,Hkv,D) and as k", SHAPE_TEXT(q), SHAPE_TEXT(k),
                            SHAPE_TEXT(v));
-    if (!genet__is_float(q->dtype) || k->dtype != q->dtype || v->dtype != q->dtype)
-        return genet__fail(y, "q, k and v are %s, %s and %s; they must all be f32 or all f64: use cast",
+    if (!types_fit(q->dtype, k->dtype, v->dtype))
+        return genet__fail(y, "q, k and v are %s, %s and %s; they must be f32 or bf16, or all f64: use cast",
                            genet_dtype_name(q->dtype), genet_dtype_name(k->dtype), genet_dtype_name(v->dtype));
     const int64_t *n = q->shape.dim, *m = k->shape.dim;
     if ((n[0] != m[0] && !rows) || n[3] != m[3])
@@ -78,7 +90,7 @@ static bool options_fit(tensor *y, bool rng)
 static void set_result(tensor *t, const tensor *like)
 {
     t->shape = like->shape;
-    t->dtype = like->dtype;
+    t->dtype = work_type(like);
 }
 
 static bool infer_attention(tensor *y)
@@ -86,7 +98,7 @@ static bool infer_attention(tensor *y)
     tensor *const *in = y->in, *q = in[ATT_Q], *k = in[ATT_K];
     if (!heads_fit(y, q, k, in[ATT_V], in[ATT_ROWS] != NULL)) return false;
     extents e = extents_of(q, k);
-    if (in[ATT_BIAS] && !bias_fits(y, in[ATT_BIAS], &e, q->dtype)) return false;
+    if (in[ATT_BIAS] && !bias_fits(y, in[ATT_BIAS], &e, work_type(q))) return false;
     if (in[ATT_Q_LENGTHS] && !ints_fit(y, in[ATT_Q_LENGTHS], "q_lengths", 1, e.B, 0)) return false;
     if (in[ATT_K_LENGTHS] && !ints_fit(y, in[ATT_K_LENGTHS], "k_lengths", 1, e.B, 0)) return false;
     if (in[ATT_POSITION] && !ints_fit(y, in[ATT_POSITION], "position", 1, e.B, 0)) return false;
@@ -95,7 +107,7 @@ static bool infer_attention(tensor *y)
     if (!options_fit(y, in[ATT_RNG] != NULL)) return false;
     set_result(y, q);
     tensor *lse = genet__side(y, 1);
-    lse->dtype = q->dtype;
+    lse->dtype = y->dtype;
     lse->shape = (shape){ 3, { e.B, e.H, e.T } };
     return true;
 }
@@ -106,13 +118,13 @@ static bool infer_attention_grad(tensor *y)
     const tensor *lse = in[ATTG_LSE];
     if (!heads_fit(y, q, k, in[ATTG_V], false)) return false;
     extents e = extents_of(q, k);
-    if (bias && !bias_fits(y, bias, &e, q->dtype)) return false;
+    if (bias && !bias_fits(y, bias, &e, work_type(q))) return false;
     if (in[ATTG_K_LENGTHS] && !ints_fit(y, in[ATTG_K_LENGTHS], "k_lengths", 1, e.B, 0)) return false;
     if (in[ATTG_POSITION] && !ints_fit(y, in[ATTG_POSITION], "position", 1, e.B, 0)) return false;
     if (in[ATTG_RNG] && !ints_fit(y, in[ATTG_RNG], "rng", 1, 4, 0)) return false;
     if (!options_fit(y, in[ATTG_RNG] != NULL)) return false;
     for (int i = ATTG_Y; i < ATTG_N_IN; i++)
-        if (in[i]->dtype != q->dtype || (i != ATTG_LSE && !genet__same_shape(&in[i]->shape, &q->shape)))
+        if (in[i]->dtype != work_type(q) || (i != ATTG_LSE && !genet__same_shape(&in[i]->shape, &q->shape)))
             return genet__fail(y, "y %s and its gradient %s are not as q %s", SHAPE_TEXT(in[ATTG_Y]),
                                SHAPE_TEXT(in[ATTG_G]), SHAPE_TEXT(q));
     if (!genet__same_shape(&lse->shape, &(shape){ 3, { e.B, e.H, e.T } }))
@@ -121,7 +133,7 @@ static bool infer_attention_grad(tensor *y)
     set_result(genet__side(y, ATTG_DK), k);
     set_result(genet__side(y, ATTG_DV), k);
     tensor *dbias = genet__side(y, ATTG_DBIAS);
-    dbias->dtype = q->dtype;
+    dbias->dtype = y->dtype;
     dbias->shape = bias ? bias->shape : (shape){ 1, { 0 } };
     return true;
 }
@@ -142,6 +154,8 @@ static double flops_attention_grad(const tensor *y)
     extents e = extents_of(y->in[ATTG_Q], y->in[ATTG_K]);
     return 10 * pairs(y, &e);
 }
+
+#define WIDEN(t) genet_cast(t, work_type(t))
 
 /* --- the definition ------------------------------------------------------------- */
 
@@ -226,7 +240,7 @@ static const double LOWEST = -1e30;
 
 static void expand_attention(tensor *y, tensor **out)
 {
-    tensor **in = y->in, *q = in[ATT_Q], *k = in[ATT_K], *v = in[ATT_V], *capped;
+    tensor **in = y->in, *q = WIDEN(in[ATT_Q]), *k = WIDEN(in[ATT_K]), *v = WIDEN(in[ATT_V]), *capped;
     extents e = extents_of(q, k);
     if (e.S == 0) {
         out[0] = full_like(q, 0, q->shape);
@@ -252,7 +266,8 @@ static void expand_attention(tensor *y, tensor **out)
 /* The formulas at the head of device/cpu/k_attention_grad.c. */
 static void expand_attention_grad(tensor *y, tensor **out)
 {
-    tensor **in = y->in, *q = in[ATTG_Q], *k = in[ATTG_K], *g = in[ATTG_G], *bias = in[ATTG_BIAS], *capped;
+    tensor **in = y->in, *q = WIDEN(in[ATTG_Q]), *k = WIDEN(in[ATTG_K]), *v = WIDEN(in[ATTG_V]);
+    tensor *g = in[ATTG_G], *bias = in[ATTG_BIAS], *capped;
     extents e = extents_of(q, k);
     if (e.S == 0) {
         out[ATTG_DQ] = full_like(q, 0, q->shape);
@@ -268,7 +283,7 @@ static void expand_attention_grad(tensor *y, tensor **out)
     if (open) mask = AND(mask, open);
     tensor *p = WHERE(mask, EXP(WHERE(mask, SUB(s, lse), zero)), zero);
     tensor *g5 = split_heads(g, &e), *k5 = share_heads(k, &e);
-    tensor *dp = genet_matmul(g5, transposed(share_heads(in[ATTG_V], &e)));
+    tensor *dp = genet_matmul(g5, transposed(share_heads(v, &e)));
     dp = dropped(y, reshaped(dp, p->shape), in[ATTG_RNG]);
     tensor *delta = genet_permute(genet_sum(MUL(g, in[ATTG_Y]), 1u << 3, false), 3, (const int64_t[]){ 0, 2, 1 });
     tensor *ds = MUL(p, SUB(dp, reshaped(delta, row)));
@@ -312,6 +327,7 @@ static void grad_attention(tensor *y, tensor *g, tensor **d)
 
 #define RNG PI(0, 1 << 20, 4)
 #define HEADS(B, T, S, H, Hkv, D) PF(-1, 1, B, T, H, D), PF(-1, 1, B, S, Hkv, D), PF(-1, 1, B, S, Hkv, D)
+#define SHORT_HEADS(B, T, S, H, Hkv, D) PB(-1, 1, B, T, H, D), PB(-1, 1, B, S, Hkv, D), PB(-1, 1, B, S, Hkv, D)
 #define WITH(scale, softcap, dropout, causal, window) \
     .attr = { .f = { scale, softcap, dropout }, .i = { causal, window, [ATT_STREAM] = 3 } }
 
@@ -322,7 +338,16 @@ static const probe probes_attention[] = {
     { WITH(1, 1.5, 0, 0, 0), .in = { HEADS(1, 2, 3, 2, 1, 2), PF(-1, 1, 1, 2, 2, 3) } },
     { WITH(1, 0, .4, 0, 0), .in = { HEADS(2, 2, 3, 1, 1, 2), PF(-1, 1, 1, 1, 2, 3), PNONE, PNONE, PNONE, PNONE, RNG } },
     { WITH(1, 0, 0, 1, 0), .in = { HEADS(2, 3, 2, 1, 1, 2), PF(-1, 1, 2, 1, 3, 2), PI(0, 3, 2), PI(0, 2, 2), PI(-1, 1, 2) } },
+    { .tolerance = 8e-3, WITH(.7, 0, 0, 1, 0), .in = { SHORT_HEADS(1, 5, 5, 2, 1, 2) } },
+    { .tolerance = 8e-3, WITH(.7, 0, 0, 0, 0), .in = { PF(-1, 1, 1, 2, 2, 3), PB(-1, 1, 1, 3, 1, 3), PF(-1, 1, 1, 3, 1, 3) } },
     { .edge = true, WITH(.25, 0, 0, 1, 0), .in = { HEADS(2, 17, 17, 4, 2, 16) } },
+    { .edge = true, WITH(.25, 0, 0, 1, 0), .in = { SHORT_HEADS(2, 17, 17, 4, 2, 16) } },
+    { .edge = true, WITH(.2, 0, 0, 1, 0), .in = { HEADS(1, 150, 150, 2, 1, 40) } },
+    { .edge = true, WITH(.2, 0, 0, 1, 0), .in = { SHORT_HEADS(1, 150, 150, 2, 1, 40) } },
+    { .edge = true, WITH(.2, 2, .1, 1, 50), .in = { HEADS(1, 100, 107, 2, 2, 64), PF(-2, 2, 1, 1, 100, 107), PI(90, 100, 1), PI(90, 107, 1), PI(0, 5, 1), PNONE, RNG } },
+    { .edge = true, WITH(.2, 0, 0, 1, 0), .in = { PB(-1, 1, 2, 70, 1, 32), PB(-1, 1, 3, 71, 1, 32), PF(-1, 1, 3, 71, 1, 32),
+      PNONE, PNONE, PNONE, PI(0, 20, 2), PI(-1, 3, 2, 71) } },
+    { .edge = true, WITH(.3, 0, 0, 1, 0), .in = { PF(-1, 1, 1, 2, 4, 9), PB(-1, 1, 1, 1100, 2, 9), PB(-1, 1, 1, 1100, 2, 9), PNONE, PNONE, PNONE, PI(1050, 1060, 1) } },
     { .edge = true, WITH(.3, 0, 0, 1, 0), .in = { HEADS(1, 65, 129, 2, 1, 20), PNONE, PNONE, PNONE, PI(60, 64, 1) } },
     { .edge = true, WITH(.3, 0, 0, 0, 0), .in = { HEADS(1, 1, 33, 3, 1, 5), PF(-2, 2, 1, 3, 1, 33) } },
     { .edge = true, WITH(.3, 2, 0, 1, 9), .in = { HEADS(2, 33, 31, 3, 3, 33), PF(-2, 2, 2, 1, 33, 31), PI(0, 40, 2), PI(0, 40, 2), PI(0, 5, 2) } },
@@ -343,7 +368,12 @@ static const probe probes_attention_grad[] = {
     { WITH(.7, 0, 0, 1, 0), .in = { HEADS(1, 2, 2, 2, 1, 2), PNONE, PNONE, PNONE, PNONE, REST(1, 2, 2, 2) } },
     { WITH(1, 1.5, 0, 0, 0), .in = { HEADS(1, 2, 3, 1, 1, 2), PF(-1, 1, 1, 1, 2, 3), PNONE, PNONE, PNONE, REST(1, 2, 1, 2) } },
     { WITH(1, 0, .4, 0, 2), .in = { HEADS(2, 2, 3, 1, 1, 1), PF(-1, 1, 1, 1, 2, 3), PI(0, 3, 2), PI(0, 1, 2), RNG, REST(2, 2, 1, 1) } },
+    { .tolerance = 8e-3, WITH(.7, 0, 0, 1, 0), .in = { SHORT_HEADS(1, 2, 2, 2, 1, 2), PNONE, PNONE, PNONE, PNONE, REST(1, 2, 2, 2) } },
     { .edge = true, WITH(.25, 0, 0, 1, 0), .in = { HEADS(2, 17, 17, 4, 2, 16), PNONE, PNONE, PNONE, PNONE, REST(2, 17, 4, 16) } },
+    { .edge = true, WITH(.25, 0, 0, 1, 0), .in = { SHORT_HEADS(2, 17, 17, 4, 2, 16), PNONE, PNONE, PNONE, PNONE, REST(2, 17, 4, 16) } },
+    { .edge = true, WITH(.2, 0, 0, 1, 0), .in = { HEADS(1, 150, 150, 2, 1, 40), PNONE, PNONE, PNONE, PNONE, REST(1, 150, 2, 40) } },
+    { .edge = true, WITH(.2, 0, 0, 1, 0), .in = { SHORT_HEADS(1, 150, 150, 2, 1, 40), PNONE, PNONE, PNONE, PNONE, REST(1, 150, 2, 40) } },
+    { .edge = true, WITH(.2, 2, .1, 1, 50), .in = { HEADS(1, 100, 107, 2, 2, 64), PNONE, PI(90, 107, 1), PI(0, 5, 1), RNG, REST(1, 100, 2, 64) } },
     { .edge = true, WITH(.3, 0, 0, 1, 0), .in = { HEADS(1, 65, 129, 4, 1, 20), PNONE, PNONE, PI(60, 64, 1), PNONE, REST(1, 65, 4, 20) } },
     { .edge = true, WITH(.3, 2, .2, 1, 9), .in = { HEADS(2, 33, 31, 3, 3, 33), PF(-2, 2, 2, 1, 33, 31), PI(0, 40, 2), PI(0, 5, 2), RNG, REST(2, 33, 3, 33) } },
     { .edge = true, WITH(1, 0, 0, 0, 0), .in = { HEADS(2, 5, 0, 2, 1, 3), PNONE, PNONE, PNONE, PNONE, REST(2, 5, 2, 3) } },

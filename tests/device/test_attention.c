@@ -336,6 +336,11 @@ static void test_shapes(void **state)
     /* many heads: one chunk; few: several */
     check((problem){ .B = 8, .T = 9, .S = 9, .H = 4, .Hkv = 4, .D = 4, .causal = true, .position = -1 });
     check((problem){ .B = 1, .T = 200, .S = 200, .H = 6, .Hkv = 1, .D = 8, .causal = true, .position = -1 });
+    /* as wide and long as pays for tile registers */
+    check((problem){ .B = 1, .T = 520, .S = 520, .H = 2, .Hkv = 1, .D = 64, .causal = true, .position = -1 });
+    check((problem){ .B = 1, .T = 260, .S = 640, .H = 1, .Hkv = 1, .D = 128, .causal = true, .position = 370 });
+    check((problem){ .B = 2, .T = 345, .S = 350, .H = 1, .Hkv = 1, .D = 97, .causal = true, .position = 5, .window = 50 });
+    check((problem){ .B = 1, .T = 130, .S = 131, .H = 1, .Hkv = 1, .D = 256, .softcap = 2, .dropout = .1, .position = -1 });
     /* several tiles of queries a task, keys that are not held all at once */
     check((problem){ .B = 4, .T = 150, .S = 150, .H = 8, .Hkv = 4, .D = 4, .causal = true, .position = -1 });
     check((problem){ .B = 1, .T = 70, .S = 330, .H = 2, .Hkv = 1, .D = 300, .causal = true, .position = 200 });
@@ -373,7 +378,8 @@ static void test_options(void **state)
     const int64_t t[] = { 2, 21, 70 };
     for (int i = 0; i < 3; i++)
         for (unsigned bits = 0; bits < 256; bits += i == 2 ? 37 : 1) {
-            problem p = { .B = 4, .T = t[i], .S = i == 2 ? 131 : 23, .H = 4, .Hkv = 2, .D = i == 2 ? 20 : 5, .position = -1 };
+            problem p = { .B = 4, .T = t[i], .S = i == 2 ? 131 : 23, .H = 4, .Hkv = 2, .D = i == 2 ? (bits & 2 ? 40 : 20) : 5,
+                          .position = -1 };
             if (bits & 1) p.causal = true;
             if (bits & 2) p.position = i == 2 ? 61 : 4;
             if (bits & 4) p.q_lengths = true;
@@ -467,7 +473,7 @@ static void test_causal_bits(void **state)
         check_longer_cache(p, 300, &all[i]);
         problem few = { .B = 1, .T = 3, .S = 400, .H = 2, .Hkv = 1, .D = 20, .position = -1, .k_lengths = true };
         check_longer_cache(few, 1700, &all[i]);
-        few.S = 600;
+        few.S = 1100;
         check_longer_cache(few, 1700, &all[i]);
     }
 }

@@ -8,6 +8,7 @@
  * exactly 0 there. */
 #ifndef GENET_DEVICE_CPU_ATTENTION_H
 #define GENET_DEVICE_CPU_ATTENTION_H
+#include "device/cpu/gemm_core.h"
 #include "device/cpu/philox.h"
 #include "device/cpu/tile.h"
 #include "device/cpu/vec.h"
@@ -15,6 +16,11 @@
 
 /* Keys in a tile, and in the strips that it is masked by. */
 enum { ATT_KEYS = 64, ATT_STRIP = 16, ATT_STRIPS = ATT_KEYS / ATT_STRIP, ATT_QUERIES = 64 };
+
+/* Products on a core (gemm_core.h) pay from here on, and where keys are f32, in
+ * three parts each, from more work a key on: T * D; wider heads would not fit the
+ * local memory. */
+enum { ATT_CORE_TIME = 64, ATT_CORE_HEAD = 32, ATT_CORE_WIDEST = 256, ATT_CORE_WORK = 512 * 64 };
 
 /* Up to here queries are taken one by one (k_attention_row.c). */
 enum { ATT_FEW = 4 };
@@ -26,6 +32,10 @@ enum { ATT_FEW = 4 };
 #define ATT_UNROLL _Pragma("GCC unroll 4")
 #endif
 
+/* Cores (gemm_core.h) that multiply tiles, by their factors: keys and queries,
+ * weights (f32) and queries, ...; k_q is NULL where tile_product does it. */
+typedef struct att_cores { const gemm_core *k_q, *v_w, *w_w, *w_q, *k_w; } att_cores;
+
 typedef struct att {
     int64_t B, T, S, H, Hkv, D, group;          /* group: heads of q that share one of k and v */
     int64_t n_query;                            /* queries in a tile: row length of transposed tiles */
@@ -35,6 +45,8 @@ typedef struct att {
     bool    causal;
     int64_t window;
     uint32_t stream;
+    att_cores core;
+    int64_t strip, grain;                       /* strips: keys in one, columns in whole grains */
 } att;
 
 /* A tile of queries of one head: q0 .. q0 + n; cols is n in whole vectors.
@@ -75,6 +87,23 @@ static inline void att_copy(const operand *o, const char *from, int64_t D, real 
     else for (int64_t d = 0; d < D; d++) to[d] = x[d * step] * factor;
 }
 
+/* The type that keys (or values) are packed from: with rows, copies of them. */
+TILE_INLINE dtype att_type(const att *a, const operand *k) { return att_given(a->rows) ? GENET_F32 : k->dtype; }
+
+/* Cores for this type of problem, where they pay; else none. */
+static inline void att_choose(att *a, bool wanted)
+{
+    bool fits = a->D >= ATT_CORE_HEAD && a->D <= ATT_CORE_WIDEST && a->T >= ATT_CORE_TIME;
+    dtype k = att_type(a, a->k), v = att_type(a, a->v), q = a->q->dtype, w = GENET_F32;
+    bool pays = wanted && fits && sizeof(real) == sizeof(float) && (k == GENET_BF16 || a->T * a->D >= ATT_CORE_WORK);
+    a->core = (att_cores){ 0 };
+    if (pays && K(gemm_amx)(w, w))
+        a->core = (att_cores){ K(gemm_amx)(k, q), K(gemm_amx)(v, w), K(gemm_amx)(w, w), K(gemm_amx)(w, q),
+                               K(gemm_amx)(k, w) };
+    a->strip = a->core.k_q ? a->core.k_q->mr : ATT_STRIP;
+    a->grain = a->core.k_q ? a->core.k_q->nr : VEC_LANES;
+}
+
 static inline att att_open(const launch *l, const operand *q, const operand *k, const operand *v)
 {
     att a = { .q = q, .k = k, .v = v };
@@ -103,6 +132,7 @@ static inline att att_open_forward(const launch *l)
     a.position = launch_in(l, ATT_POSITION);
     a.rows = launch_in(l, ATT_ROWS);
     a.rng = launch_in(l, ATT_RNG);
+    att_choose(&a, true);
     return a;
 }
 
@@ -161,11 +191,11 @@ TILE_INLINE void att_columns(const att *a, const att_tile *t, int64_t j, int64_t
 static inline int att_cut(const att *a, const att_tile *t, int64_t j0, int64_t j1, att_strip strip[ATT_STRIPS])
 {
     int n = 0;
-    for (int64_t j = j0; j < j1; j += ATT_STRIP) {
-        int64_t last = min_i64(j + ATT_STRIP, j1), low, high, unused;
+    for (int64_t j = j0; j < j1; j += a->strip) {
+        int64_t last = min_i64(j + a->strip, j1), low, high, unused;
         att_columns(a, t, j, &low, &unused);
         att_columns(a, t, last - 1, &unused, &high);
-        att_strip s = { j - j0, last - j, low - low % VEC_LANES, ceil_div(high, VEC_LANES) * VEC_LANES };
+        att_strip s = { j - j0, last - j, low - low % a->grain, min_i64(t->cols, ceil_div(high, a->grain) * a->grain) };
         if (s.c0 >= s.c1) continue;
         if (n && strip[n - 1].j0 + strip[n - 1].n == s.j0 && strip[n - 1].c0 == s.c0 && strip[n - 1].c1 == s.c1)
             strip[n - 1].n += s.n;
@@ -199,13 +229,12 @@ static inline void att_prefetch(const operand *o, int64_t b, int64_t h, int64_t 
         att_prefetch_bytes(att_at(o, b, t0, h), o->stride[1] * size, t1 - t0, o->dim[3] * size, 0);
 }
 
-/* Copy keys (or values) j0 .. j1, times factor, to rows of D. */
-static inline void att_pack(const att *a, const operand *k, int64_t b, int64_t h, int64_t j0, int64_t j1, real factor,
-                            real *to)
+/* Copy keys (or values) j0 .. j1 to rows of D. */
+static inline void att_pack(const att *a, const operand *k, int64_t b, int64_t h, int64_t j0, int64_t j1, real *to)
 {
     for (int64_t j = j0; j < j1; j++, to += a->D) {
         const char *from = att_key(a, k, b, h, j);
-        if (from) att_copy(k, from, a->D, factor, to);
+        if (from) att_copy(k, from, a->D, 1, to);
         else memset(to, 0, (size_t)a->D * sizeof(real));
     }
 }
@@ -252,6 +281,48 @@ TILE_INLINE tile_vec att_exp(tile_vec x)
 }
 TILE_INLINE real att_exp_one(real x) { return att_exp(tile_splat(x))[0]; }
 
+/* --- products on a core ------------------------------------------------------------
+ * Panels of all of them are ATT_PANEL wide, steps of the depth as long. */
+
+enum { ATT_PANEL = 32 };
+
+/* Bytes of n packed lines of this depth, `bytes` an element. */
+TILE_INLINE int64_t att_packed(int64_t bytes, int64_t n, int64_t depth)
+{
+    return ceil_div(n, ATT_PANEL) * ATT_PANEL * ceil_div(depth, ATT_PANEL) * ATT_PANEL * bytes;
+}
+TILE_INLINE gemm_source att_source(const void *x, dtype type, int64_t line, int64_t depth)
+{
+    return (gemm_source){ x, type, line, depth };
+}
+TILE_INLINE gemm_source att_turned(gemm_source s) { return (gemm_source){ s.at, s.dtype, s.depth, s.line }; }
+
+/* Keys (or values) j0 .. j1 as lines; room: for copies of them. */
+static inline gemm_source att_lines(const att *a, const operand *k, int64_t b, int64_t h, int64_t j0, int64_t j1,
+                                    real *room)
+{
+    if (!att_given(a->rows)) return att_source(att_at(k, b, j0, h), k->dtype, k->stride[1], k->stride[3]);
+    att_pack(a, k, b, h, j0, j1, room);
+    return att_source(room, GENET_F32, a->D, 1);
+}
+
+/* c += x y over `depth`.  Packed operands hold x_depth and y_depth; of one that
+ * holds more, it begins at `first`, where a step does, and its panels are taken
+ * one by one. */
+static inline void att_add_product(const gemm_core *g, const char *x, int64_t x_depth, const char *y, int64_t y_depth,
+                                   int64_t first, int64_t rows, int64_t cols, int64_t depth, real *c, int64_t ldc)
+{
+    int64_t steps = ceil_div(depth, ATT_PANEL);
+    bool x_more = ceil_div(x_depth, ATT_PANEL) > steps, y_more = ceil_div(y_depth, ATT_PANEL) > steps;
+    int64_t m = x_more ? ATT_PANEL : rows, n = y_more ? ATT_PANEL : cols;
+    if (x_more) x += att_packed(g->a_bytes, ATT_PANEL, first);
+    if (y_more) y += att_packed(g->b_bytes, ATT_PANEL, first);
+    for (int64_t i = 0; i < rows; i += m)
+        for (int64_t j = 0; j < cols; j += n)
+            g->block(x + att_packed(g->a_bytes, i, x_depth), y + att_packed(g->b_bytes, j, y_depth), min_i64(m, rows - i),
+                     min_i64(n, cols - j), depth, c + i * ldc + j, ldc, true, true);
+}
+
 /* --- scores ------------------------------------------------------------------ */
 
 /* x -> softcap * tanh(x / softcap); slope, where wanted, gets the derivative. */
@@ -267,16 +338,33 @@ static inline void att_softcap(real *restrict x, real *restrict slope, real soft
     else for (int64_t i = 0; i < n; i++) x[i] = softcap * vec_tanh(x[i] * inverse);
 }
 
+/* s (keys x queries of one strip, rows of n_query) = k q.  k: rows of D, q: D x
+ * n_query; or, with a core, both packed. */
+static inline void att_product(const att *a, const gemm_core *g, const att_strip *strip, const void *q, const void *k,
+                               real *s)
+{
+    int64_t W = a->n_query, D = a->D, width = strip->c1 - strip->c0;
+    s += strip->j0 * W + strip->c0;
+    if (g) {
+        const char *keys = (const char *)k + att_packed(g->a_bytes, strip->j0, D);
+        const char *queries = (const char *)q + att_packed(g->b_bytes, strip->c0, D);
+        g->block(keys, queries, strip->n, width, D, s, W, false, true);
+        return;
+    }
+    const real *keys = (const real *)k + strip->j0 * D, *queries = (const real *)q + strip->c0;
+    tile_product(strip->n, width, D, keys, D, 1, queries, W, s, W, false);
+}
+
 /* Scores of one strip of the tile of keys that begins at j0, masked with -inf:
- * s[j][c], rows of n_query.  q: transposed and scaled queries (D x n_query);
- * k: rows of D; bias: transposed (keys x queries) or NULL. */
-static inline void att_scores(const att *a, const att_tile *t, const att_strip *strip, int64_t j0, const real *q,
-                              const real *k, const real *bias, real *s, real *slope)
+ * s[j][c], rows of n_query.  bias: transposed (keys x queries) or NULL. */
+static inline void att_scores(const att *a, const att_tile *t, const att_strip *strip, int64_t j0, const void *q,
+                              const void *k, const real *bias, real *s, real *slope)
 {
     int64_t W = a->n_query, width = strip->c1 - strip->c0, at = strip->j0 * W + strip->c0;
-    tile_product(strip->n, width, a->D, k + strip->j0 * a->D, a->D, 1, q + strip->c0, W, s + at, W, false);
+    att_product(a, a->core.k_q, strip, q, k, s);
     for (int64_t j = strip->j0; j < strip->j0 + strip->n; j++, at += W) {
         int64_t low, high;
+        for (int64_t c = 0; c < width; c += VEC_LANES) tile_store(s + at + c, tile_load(s + at + c) * a->scale);
         if (a->softcap > 0) att_softcap(s + at, slope ? slope + at : NULL, a->softcap, width);
         if (bias)
             for (int64_t c = 0; c < width; c++) s[at + c] += bias[at + c];

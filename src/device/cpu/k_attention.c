@@ -40,9 +40,12 @@ static int64_t forward_tasks(const launch *l, int phase)
  * largest score so far, sum of weights. */
 typedef struct running { att_tile tile; bool begun; real *q, *out, *top, *sum; } running;
 
-/* Shared by the tiles of a task: a tile of keys and values (rows of D); score,
+/* What the tiles of a task share: a tile of keys and values (rows of D); score,
  * keep and bias keys x n_query; what to subtract from each query's scores. */
-typedef struct room { real *k, *v, *score, *keep, *bias, *base; } room;
+typedef struct room {
+    real *k, *v, *score, *keep, *bias, *base;
+    char *k_packed, *v_packed, *p_packed;       /* for the core */
+} room;
 
 static room room_in(const att *a, char *local, running *r, int64_t n)
 {
@@ -54,8 +57,15 @@ static room room_in(const att *a, char *local, running *r, int64_t n)
     m.keep = at, at += tile;
     m.bias = at, at += tile;
     m.base = at, at += W;
+    int64_t q_size = a->D * W, size = (int64_t)sizeof(real);
+    if (a->core.k_q) {
+        q_size = att_packed(a->core.k_q->b_bytes, W, a->D) / size;
+        m.k_packed = (char *)at, at += att_packed(a->core.k_q->a_bytes, ATT_KEYS, a->D) / size;
+        m.v_packed = (char *)at, at += att_packed(a->core.v_w->a_bytes, a->D, ATT_KEYS) / size;
+        m.p_packed = (char *)at, at += att_packed(a->core.v_w->b_bytes, W, ATT_KEYS) / size;
+    }
     for (int64_t i = 0; i < n; i++) {
-        r[i].q = at, at += a->D * W;
+        r[i].q = at, at += q_size;
         r[i].out = at, at += a->D * W;
         r[i].top = at, at += W;
         r[i].sum = at, at += W;
@@ -64,19 +74,26 @@ static room room_in(const att *a, char *local, running *r, int64_t n)
     return m;
 }
 
-/* The queries, transposed and scaled. */
+/* The queries, transposed (or packed). */
 static void begin(const att *a, running *r)
 {
     r->begun = true;
     const att_tile *t = &r->tile;
     int64_t W = a->n_query, row = a->q->stride[1];
-    const real *from = (const real *)att_at(a->q, t->b, t->q0, t->h);
-    if (!att_dense(a->q)) {
-        for (int64_t c = 0; c < t->n; c++) att_copy(a->q, att_at(a->q, t->b, t->q0 + c, t->h), a->D, 1, r->out + c * a->D);
-        from = r->out, row = a->D;
+    const char *at = att_at(a->q, t->b, t->q0, t->h);
+    const real *from = (const real *)at;
+    if (a->core.k_q) {
+        gemm_source queries = att_source(at, a->q->dtype, row, a->q->stride[3]);
+        a->core.k_q->pack_b(&queries, t->n, a->D, r->q);
+    } else {
+        if (!att_dense(a->q)) {
+            for (int64_t c = 0; c < t->n; c++)
+                att_copy(a->q, att_at(a->q, t->b, t->q0 + c, t->h), a->D, 1, r->out + c * a->D);
+            from = r->out, row = a->D;
+        }
+        tile_transpose(t->n, a->D, from, row, 1, 1, r->q, W);
+        att_clear_columns(r->q, a->D, t->n, t->cols, W);
     }
-    tile_transpose(t->n, a->D, from, row, 1, a->scale, r->q, W);
-    att_clear_columns(r->q, a->D, t->n, t->cols, W);
     for (int64_t d = 0; d < a->D; d++) memset(r->out + d * W, 0, (size_t)t->cols * sizeof(real));
     for (int64_t c = 0; c < t->cols; c++) r->top[c] = (real)-INFINITY, r->sum[c] = 0;
 }
@@ -126,21 +143,37 @@ static void weigh(const att *a, const room *m, running *r, const att_strip *s, b
     }
 }
 
-static void add_keys(const att *a, const room *m, running *r, int64_t j0)
+/* out += the weighted values of a strip; held: keys in the tile. */
+static void add_values(const att *a, const room *m, running *r, const att_strip *s, int64_t held)
+{
+    int64_t W = a->n_query, D = a->D, width = s->c1 - s->c0;
+    const real *p = m->score + s->j0 * W + s->c0;
+    if (a->core.v_w) {
+        gemm_source weights = att_source(p, GENET_F32, 1, W);
+        a->core.v_w->pack_b(&weights, width, s->n, m->p_packed);
+        att_add_product(a->core.v_w, m->v_packed, held, m->p_packed, s->n, s->j0, D, width, s->n, r->out + s->c0, W);
+    } else {
+        tile_product(D, width, s->n, m->v + s->j0 * D, 1, D, p, W, r->out + s->c0, W, true);
+    }
+}
+
+/* held: keys in the tile, whoever sees them. */
+static void add_keys(const att *a, const room *m, running *r, int64_t j0, int64_t held)
 {
     const att_tile *t = &r->tile;
-    int64_t W = a->n_query, D = a->D, j1 = min_i64(j0 + ATT_KEYS, t->end);
+    int64_t j1 = min_i64(j0 + ATT_KEYS, t->end);
     att_strip strip[ATT_STRIPS];
     int n_strip = j0 < t->first ? 0 : att_cut(a, t, j0, j1, strip);
     if (!n_strip) return;
     const real *bias = att_bias(a, t, j0, j1, m->bias);
-    for (int i = 0; i < n_strip; i++) att_scores(a, t, &strip[i], j0, r->q, m->k, bias, m->score, NULL);
+    const void *k = a->core.k_q ? (const void *)m->k_packed : m->k;
+    for (int i = 0; i < n_strip; i++) att_scores(a, t, &strip[i], j0, r->q, k, bias, m->score, NULL);
     raise_top(a, m, r, strip, n_strip);
     bool drop = a->dropout > 0;
     if (drop) att_keep(a, t, j0, j1, m->keep);
     for (att_strip *s = strip; s < strip + n_strip; s++) {
         weigh(a, m, r, s, drop);
-        tile_product(D, s->c1 - s->c0, s->n, m->v + s->j0 * D, 1, D, m->score + s->j0 * W + s->c0, W, r->out + s->c0, W, true);
+        add_values(a, m, r, s, held);
     }
 }
 
@@ -149,7 +182,8 @@ static void finish(const launch *l, const att *a, running *r)
     const att_tile *t = &r->tile;
     int64_t W = a->n_query;
     for (int64_t c = 0; c < t->cols; c += VEC_LANES) {
-        tile_vec sum = tile_load(r->sum + c), none = tile_splat(0), factor = TILE_WHERE(sum == none, none, tile_splat(1) / sum);
+        tile_vec sum = tile_load(r->sum + c), none = tile_splat(0);
+        tile_vec factor = TILE_WHERE(sum == none, none, tile_splat(1) / sum);
         for (int64_t d = 0; d < a->D; d++) tile_store(r->out + d * W + c, tile_load(r->out + d * W + c) * factor);
     }
     tile_transpose(a->D, t->n, r->out, W, 1, 1, att_y(l, a, t->b, t->h, t->q0), a->H * a->D);
@@ -164,8 +198,15 @@ static void finish(const launch *l, const att *a, running *r)
 static void meet_keys(const launch *l, const att *a, const room *m, running *r, int64_t n, int64_t j0, int64_t j1)
 {
     int64_t b = r->tile.b, h = r->tile.h / a->group, D = a->D, bytes = D * (int64_t)sizeof(real);
-    att_pack(a, a->k, b, h, j0, j1, 1, m->k);
-    att_pack(a, a->v, b, h, j0, j1, 1, m->v);
+    if (a->core.k_q) {
+        gemm_source keys = att_lines(a, a->k, b, h, j0, j1, m->k);
+        gemm_source values = att_turned(att_lines(a, a->v, b, h, j0, j1, m->v));
+        a->core.k_q->pack_a(&keys, j1 - j0, D, m->k_packed);
+        a->core.v_w->pack_a(&values, D, j1 - j0, m->v_packed);
+    } else {
+        att_pack(a, a->k, b, h, j0, j1, m->k);
+        att_pack(a, a->v, b, h, j0, j1, m->v);
+    }
     for (int64_t i = 0; i < n; i++) {
         const att_tile *t = &r[i].tile, *next = &r[i + 1].tile;
         int64_t k0 = min_i64(a->S, j1 + ATT_KEYS * i / n), k1 = min_i64(a->S, j1 + ATT_KEYS * (i + 1) / n);
@@ -174,7 +215,7 @@ static void meet_keys(const launch *l, const att *a, const room *m, running *r, 
         if (i + 1 < n && !r[i + 1].begun) att_prefetch(a->q, b, t->h, next->q0, next->q0 + next->n);
         if (j0 < t->end && j1 >= t->end)
             att_prefetch_bytes((const char *)att_y(l, a, b, t->h, t->q0), a->H * bytes, t->n, bytes, 1);
-        add_keys(a, m, &r[i], j0);
+        add_keys(a, m, &r[i], j0, j1 - j0);
     }
 }
 

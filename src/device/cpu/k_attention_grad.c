@@ -10,8 +10,7 @@
  * walks its tiles of queries; dq grows from range to range in its place.
  * Where heads are few, their query tiles are dealt to several chunks that sum
  * apart; phase 1 adds the chunks in order.  Phase 2, only for a bias: tasks
- * are tiles of dbias.  The scale is a factor of the packed keys, and of dk at
- * the end. */
+ * are tiles of dbias.  The scale is a factor of ds. */
 #include "device/cpu/attention.h"
 
 /* Local memory for keys, values and the sums of their gradients. */
@@ -43,7 +42,10 @@ static back back_open(const launch *l)
     z.n_kv = a->B * a->S * a->Hkv * a->D;
     int64_t wanted = z.n_kv > 0 ? ceil_div(ENOUGH_TASKS, a->B * a->Hkv) : 1;
     z.n_chunk = max_i64(1, min_i64(min_i64(wanted, MAX_CHUNKS), z.n_item));
-    int64_t key = 4 * a->D * (int64_t)sizeof(real), held = RANGE_BYTES / max_i64(1, key);
+    att_choose(a, !att_given(a->bias));
+    const att_cores *g = &a->core;
+    int64_t packed = g->k_q ? g->k_q->a_bytes + g->k_w->a_bytes + g->v_w->a_bytes : 2 * (int64_t)sizeof(real);
+    int64_t key = a->D * (packed + 2 * (int64_t)sizeof(real)), held = RANGE_BYTES / max_i64(1, key);
     z.range = max_i64(ATT_KEYS, min_i64(held, a->S + ATT_KEYS - 1) / ATT_KEYS * ATT_KEYS);
     z.apart = z.range * key <= RANGE_BYTES;
     z.dq = (real *)launch_out(l, ATTG_DQ)->data, z.dk = (real *)launch_out(l, ATTG_DK)->data;
@@ -70,15 +72,20 @@ static int64_t back_tasks(const launch *l, int phase)
 
 /* --- one tile of queries ------------------------------------------------------- */
 
-/* Keys first .. first + n of a head, scaled, and values, in rows of D, the
+/* Keys first .. first + n of a head, and values, in rows of D, the
  * first `packed` of them so far; dk and dv grow in rows of `step`. */
-typedef struct held { int64_t first, n, packed, step; real *k, *v, *dk, *dv; } held;
+typedef struct held {
+    int64_t first, n, packed, step;
+    real *k, *v, *dk, *dv;
+    char *k_lines, *k_depth, *v_lines;      /* for the core, tile by tile: lines are keys, or k's elements */
+} held;
 
 /* q and g as dense rows (n_query x row) and transposed (D x n_query); then
  * tiles of keys x n_query: weights, their gradients, and what scores need. */
 typedef struct tiles {
     int64_t row;
     real *q, *g, *q_t, *g_t, *dq_t, *p, *ds, *bias, *slope, *keep, *lse, *delta;
+    char *q_lines, *q_depth, *g_lines, *g_depth, *left, *right;     /* for the core */
 } tiles;
 
 static real *take(real **at, int64_t n)
@@ -87,6 +94,9 @@ static real *take(real **at, int64_t n)
     *at += ceil_div(n, VEC_LANES) * VEC_LANES;
     return from;
 }
+
+/* Bytes of a packed tile of keys or queries, whichever way. */
+static int64_t tile_bytes(const att *a, int bytes) { return att_packed(bytes, ATT_KEYS, a->D); }
 
 /* For `keys` at once; dk and dv only where they are summed apart. */
 static tiles tiles_in(const att *a, int64_t keys, bool apart, char *local, held *h)
@@ -99,25 +109,57 @@ static tiles tiles_in(const att *a, int64_t keys, bool apart, char *local, held 
     for (int i = 0; i < 2; i++) *line[i] = take(&at, W);
     for (int i = 0; i < 2; i++) *rows[i] = take(&at, W * r.row);
     for (int i = 0; i < 3; i++) *turned[i] = take(&at, a->D * W);
-    /* a product reads rows of D up to whole vectors */
-    h->k = take(&at, keys * a->D + VEC_LANES);
-    h->v = take(&at, keys * a->D + VEC_LANES);
     h->step = a->D;
     h->dk = apart ? take(&at, keys * a->D) : NULL;
     h->dv = apart ? take(&at, keys * a->D) : NULL;
+    /* a product reads rows of D up to whole vectors */
+    const att_cores *g = &a->core;
+    if (!g->k_q) h->k = take(&at, keys * a->D + VEC_LANES), h->v = take(&at, keys * a->D + VEC_LANES);
+    else {
+        int64_t n_tile = keys / ATT_KEYS, size = (int64_t)sizeof(real);
+        h->k_lines = (char *)take(&at, n_tile * tile_bytes(a, g->k_q->a_bytes) / size);
+        h->k_depth = (char *)take(&at, n_tile * tile_bytes(a, g->k_w->a_bytes) / size);
+        h->v_lines = (char *)take(&at, n_tile * tile_bytes(a, g->v_w->a_bytes) / size);
+        r.q_lines = (char *)take(&at, tile_bytes(a, g->k_q->b_bytes) / size);
+        r.q_depth = (char *)take(&at, tile_bytes(a, g->w_q->b_bytes) / size);
+        r.g_lines = (char *)take(&at, tile_bytes(a, g->v_w->b_bytes) / size);
+        r.g_depth = (char *)take(&at, tile_bytes(a, g->w_w->b_bytes) / size);
+        r.left = (char *)take(&at, att_packed(g->w_w->a_bytes, ATT_KEYS, W) / size);
+        r.right = (char *)take(&at, att_packed(g->k_w->b_bytes, W, ATT_KEYS) / size);
+    }
     assert((char *)at - local <= LOCAL_BYTES);
     return r;
 }
 
-/* Query rows of x densely; rows that see nothing are zeros. */
-static void pack_rows(const att *a, const operand *x, const att_tile *t, const real *lse, real *to, int64_t row)
+/* Query rows of x densely (bf16 stays bf16 if it may); rows that see nothing are
+ * zeros. */
+static void pack_rows(const att *a, const operand *x, const att_tile *t, const real *lse, bool stays, real *to,
+                      int64_t row)
 {
-    for (int64_t c = 0; c < t->cols; c++, to += row) {
+    bool half = stays && x->dtype == GENET_BF16;
+    int64_t size = half ? 2 : (int64_t)sizeof(real);
+    for (int64_t c = 0; c < t->cols; c++) {
+        char *at = (char *)to + c * row * size;
+        const char *from = att_at(x, t->b, t->q0 + min_i64(c, t->n - 1), t->h);
         bool seen = c < t->n && lse[c] != (real)INFINITY;
-        if (seen) att_copy(x, att_at(x, t->b, t->q0 + c, t->h), a->D, 1, to);
-        int64_t from = seen ? a->D : 0;
-        memset(to + from, 0, (size_t)(row - from) * sizeof(real));
+        int64_t used = seen ? a->D : 0;
+        if (half)
+            for (int64_t d = 0; d < used; d++) ((uint16_t *)at)[d] = ((const uint16_t *)from)[d * x->stride[3]];
+        else if (seen) att_copy(x, from, a->D, 1, (real *)at);
+        memset(at + used * size, 0, (size_t)((row - used) * size));
     }
+}
+
+/* Rows of q and g as right factors for the core: lines are queries, or elements. */
+static void pack_queries(const att *a, const att_tile *t, const tiles *r)
+{
+    const att_cores *m = &a->core;
+    gemm_source q = att_source(r->q, a->q->dtype, r->row, 1), g = att_source(r->g, GENET_F32, r->row, 1);
+    gemm_source q_turned = att_turned(q), g_turned = att_turned(g);
+    m->k_q->pack_b(&q, t->cols, a->D, r->q_lines);
+    m->w_q->pack_b(&q_turned, a->D, t->cols, r->q_depth);
+    m->v_w->pack_b(&g, t->cols, a->D, r->g_lines);
+    m->w_w->pack_b(&g_turned, a->D, t->cols, r->g_depth);
 }
 
 /* Load the tile that begins at q0: a row that sees nothing gets lse = +inf, so
@@ -135,10 +177,15 @@ static att_tile load(const back *z, int64_t b, int64_t h, int64_t q0, tiles *r)
         if (seen) n = c + 1;
     }
     att_tile t = att_tile_at(a, b, h, q0, n);
-    pack_rows(a, a->q, &t, r->lse, r->q, r->row);
-    pack_rows(a, z->g, &t, r->lse, r->g, r->row);
-    tile_transpose(t.cols, a->D, r->q, r->row, 1, 1, r->q_t, W);
-    tile_transpose(t.cols, a->D, r->g, r->row, 1, 1, r->g_t, W);
+    bool core = a->core.k_q != NULL;
+    pack_rows(a, a->q, &t, r->lse, core, r->q, r->row);
+    pack_rows(a, z->g, &t, r->lse, false, r->g, r->row);
+    if (core) {
+        pack_queries(a, &t, r);
+    } else {
+        tile_transpose(t.cols, a->D, r->q, r->row, 1, 1, r->q_t, W);
+        tile_transpose(t.cols, a->D, r->g, r->row, 1, 1, r->g_t, W);
+    }
     for (int64_t c = 0; c < W; c++) {
         const char *y = c < n ? att_at(z->y, b, q0 + c, h) : NULL;
         if (y && !att_dense(z->y)) att_copy(z->y, y, a->D, 1, r->dq_t), y = (const char *)r->dq_t;
@@ -148,7 +195,7 @@ static att_tile load(const back *z, int64_t b, int64_t h, int64_t q0, tiles *r)
 }
 
 /* One strip: s (in p) and dp (in ds) become weights and gradients of scores. */
-static void differentiate(const att *a, tiles *r, const att_strip *s, bool drop, bool sloped)
+static void differentiate(const att *a, tiles *r, const att_strip *s, bool drop, bool sloped, real scale)
 {
     int64_t W = a->n_query;
     for (int64_t j = s->j0; j < s->j0 + s->n; j++) {
@@ -158,7 +205,7 @@ static void differentiate(const att *a, tiles *r, const att_strip *s, bool drop,
             tile_vec w = att_exp(tile_load(p + c) - tile_load(r->lse + c)), dp = tile_load(ds + c);
             tile_vec kept = drop ? tile_load(keep + c) : tile_splat(1);
             if (drop) dp *= kept;
-            dp = w * (dp - tile_load(r->delta + c));
+            dp = w * scale * (dp - tile_load(r->delta + c));
             if (sloped) dp *= tile_load(slope + c);
             if (drop) w *= kept;
             tile_store(ds + c, dp);
@@ -168,50 +215,90 @@ static void differentiate(const att *a, tiles *r, const att_strip *s, bool drop,
 }
 
 /* Fill r->p and r->ds for keys j0 .. j1, strip by strip; k and v: their rows.
- * capped: ds is that of the score before the softcap, else after it. */
-static int gradient_tile(const att *a, const att_tile *t, tiles *r, int64_t j0, int64_t j1, const real *k,
-                         const real *v, bool capped, att_strip *strip)
+ * inner: ds is that of q k, else of what a bias is added to. */
+static int gradient_tile(const att *a, const att_tile *t, tiles *r, int64_t j0, int64_t j1, const void *k,
+                         const void *v, bool inner, att_strip *strip)
 {
-    int64_t W = a->n_query, D = a->D;
+    bool core = a->core.k_q != NULL, drop = a->dropout > 0, capped = inner && a->softcap > 0;
+    const void *q = core ? (const void *)r->q_lines : r->q_t, *g = core ? (const void *)r->g_lines : r->g_t;
     int n_strip = att_cut(a, t, j0, j1, strip);
     if (!n_strip) return 0;
-    for (att_strip *s = strip; s < strip + n_strip; s++)
-        tile_product(s->n, s->c1 - s->c0, D, v + s->j0 * D, D, 1, r->g_t + s->c0, W, r->ds + s->j0 * W + s->c0, W, false);
+    for (int i = 0; i < n_strip; i++) att_product(a, a->core.v_w, &strip[i], g, v, r->ds);
     const real *bias = att_bias(a, t, j0, j1, r->bias);
-    bool drop = a->dropout > 0;
-    capped = capped && a->softcap > 0;
     if (drop) att_keep(a, t, j0, j1, r->keep);
     for (att_strip *s = strip; s < strip + n_strip; s++) {
-        att_scores(a, t, s, j0, r->q_t, k, bias, r->p, capped ? r->slope : NULL);
-        differentiate(a, r, s, drop, capped);
+        att_scores(a, t, s, j0, q, k, bias, r->p, capped ? r->slope : NULL);
+        differentiate(a, r, s, drop, capped, inner ? a->scale : 1);
     }
     return n_strip;
 }
 
 /* --- phase 0: dq, dk, dv --------------------------------------------------------- */
 
-/* The tile of keys that begins at j0, of those held: dk, dv (each may be NULL)
- * and dq_t grow. */
+/* dk, dv (each may be NULL) and dq_t grow by what a strip of the tile of keys
+ * gives; first: the tile's place among those held, n: its keys. */
+static void add_strip(const att *a, tiles *r, const held *to, const att_strip *s, int64_t first, bool want_dq)
+{
+    int64_t W = a->n_query, D = a->D, at = s->j0 * W + s->c0, width = s->c1 - s->c0, j = (first + s->j0) * to->step;
+    if (to->dv) tile_product(s->n, D, width, r->p + at, W, 1, r->g + s->c0 * r->row, r->row, to->dv + j, to->step, true);
+    if (to->dk) tile_product(s->n, D, width, r->ds + at, W, 1, r->q + s->c0 * r->row, r->row, to->dk + j, to->step, true);
+    if (want_dq)
+        tile_product(D, width, s->n, to->k + (first + s->j0) * D, 1, D, r->ds + at, W, r->dq_t + s->c0, W, true);
+}
+
+/* The same on the core; tile: number of the tile. */
+static void add_strip_core(const att *a, const att_tile *t, tiles *r, const held *to, const att_strip *s, int64_t tile,
+                           bool want_dq)
+{
+    const att_cores *m = &a->core;
+    int64_t W = a->n_query, D = a->D, at = s->j0 * W + s->c0, width = s->c1 - s->c0, first = tile * ATT_KEYS;
+    int64_t n = min_i64(ATT_KEYS, to->n - first), j = (first + s->j0) * to->step;
+    gemm_source p = att_source(r->p + at, GENET_F32, W, 1), ds = att_source(r->ds + at, GENET_F32, W, 1);
+    gemm_source ds_turned = att_turned(ds);
+    if (to->dv) {
+        m->w_w->pack_a(&p, s->n, width, r->left);
+        att_add_product(m->w_w, r->left, width, r->g_depth, t->cols, s->c0, s->n, D, width, to->dv + j, to->step);
+    }
+    if (to->dk) {
+        m->w_q->pack_a(&ds, s->n, width, r->left);
+        att_add_product(m->w_q, r->left, width, r->q_depth, t->cols, s->c0, s->n, D, width, to->dk + j, to->step);
+    }
+    if (!want_dq) return;
+    const char *k = to->k_depth + tile * tile_bytes(a, m->k_w->a_bytes);
+    m->k_w->pack_b(&ds_turned, width, s->n, r->right);
+    att_add_product(m->k_w, k, n, r->right, s->n, s->j0, D, width, s->n, r->dq_t + s->c0, W);
+}
+
+/* The tile of keys that begins at j0, of those held. */
 static void add_keys(const att *a, const att_tile *t, tiles *r, int64_t j0, const held *to, bool want_dq)
 {
-    int64_t W = a->n_query, D = a->D, first = j0 - to->first;
-    int64_t j1 = min_i64(min_i64(j0 + ATT_KEYS, t->end), to->first + to->n);
-    const real *k = to->k + first * D;
+    int64_t first = j0 - to->first, j1 = min_i64(min_i64(j0 + ATT_KEYS, t->end), to->first + to->n);
+    int64_t tile = first / ATT_KEYS;
+    const att_cores *m = &a->core;
+    const void *k = m->k_q ? (const void *)(to->k_lines + tile * tile_bytes(a, m->k_q->a_bytes)) : to->k + first * a->D;
+    const void *v = m->k_q ? (const void *)(to->v_lines + tile * tile_bytes(a, m->v_w->a_bytes)) : to->v + first * a->D;
     att_strip strip[ATT_STRIPS];
-    int n = gradient_tile(a, t, r, j0, j1, k, to->v + first * D, true, strip);
-    for (const att_strip *s = strip; s < strip + n; s++) {
-        int64_t at = s->j0 * W + s->c0, width = s->c1 - s->c0, j = (first + s->j0) * to->step;
-        if (to->dv)
-            tile_product(s->n, D, width, r->p + at, W, 1, r->g + s->c0 * r->row, r->row, to->dv + j, to->step, true);
-        if (to->dk)
-            tile_product(s->n, D, width, r->ds + at, W, 1, r->q + s->c0 * r->row, r->row, to->dk + j, to->step, true);
-        if (want_dq) tile_product(D, width, s->n, k + s->j0 * D, 1, D, r->ds + at, W, r->dq_t + s->c0, W, true);
-    }
+    int n = gradient_tile(a, t, r, j0, j1, k, v, true, strip);
+    for (const att_strip *s = strip; s < strip + n; s++)
+        if (m->k_q) add_strip_core(a, t, r, to, s, tile, want_dq);
+        else add_strip(a, r, to, s, first, want_dq);
 }
 
 static void clear_rows(real *x, int64_t step, int64_t rows, int64_t n)
 {
     for (int64_t j = 0; j < rows; j++) memset(x + j * step, 0, (size_t)n * sizeof(real));
+}
+
+/* Keys and values j0 .. j1, one tile, for the core. */
+static void hold_packed(const att *a, int64_t b, int64_t h, int64_t j0, int64_t j1, held *to)
+{
+    const att_cores *m = &a->core;
+    int64_t tile = to->packed / ATT_KEYS;
+    gemm_source k = att_lines(a, a->k, b, h, j0, j1, NULL), v = att_lines(a, a->v, b, h, j0, j1, NULL);
+    gemm_source k_turned = att_turned(k);
+    m->k_q->pack_a(&k, j1 - j0, a->D, to->k_lines + tile * tile_bytes(a, m->k_q->a_bytes));
+    m->k_w->pack_a(&k_turned, a->D, j1 - j0, to->k_depth + tile * tile_bytes(a, m->k_w->a_bytes));
+    m->v_w->pack_a(&v, j1 - j0, a->D, to->v_lines + tile * tile_bytes(a, m->v_w->a_bytes));
 }
 
 /* Keys and values up to `end` are packed when a tile first meets them, and the
@@ -221,8 +308,11 @@ static void hold(const att *a, int64_t b, int64_t h, int64_t end, held *to)
     while (to->packed < to->n && to->first + to->packed < end) {
         int64_t j0 = to->first + to->packed, j1 = min_i64(j0 + ATT_KEYS, to->first + to->n);
         int64_t j2 = min_i64(j1 + ATT_KEYS, to->first + to->n);
-        att_pack(a, a->k, b, h, j0, j1, a->scale, to->k + to->packed * a->D);
-        att_pack(a, a->v, b, h, j0, j1, 1, to->v + to->packed * a->D);
+        if (a->core.k_q) hold_packed(a, b, h, j0, j1, to);
+        else {
+            att_pack(a, a->k, b, h, j0, j1, to->k + to->packed * a->D);
+            att_pack(a, a->v, b, h, j0, j1, to->v + to->packed * a->D);
+        }
         att_prefetch(a->k, b, h, j1, j2);
         att_prefetch(a->v, b, h, j1, j2);
         to->packed = j1 - to->first;
@@ -253,11 +343,9 @@ static void back_tile(const back *z, int64_t b, int64_t h, int64_t q0, held *to,
     if (dq) tile_transpose(a->D, t.n, r->dq_t, W, 1, 1, dq, step);
 }
 
-/* to = or += factor * sums, rows of n; to may be sums itself. */
-static void give_rows(const real *sums, int64_t sum_step, real factor, real *to, int64_t step, int64_t rows, int64_t n)
+static void copy_rows(const real *from, real *to, int64_t step, int64_t rows, int64_t n)
 {
-    for (int64_t j = 0; j < rows; j++, sums += sum_step, to += step)
-        for (int64_t d = 0; d < n; d++) to[d] = sums[d] * factor;
+    for (int64_t j = 0; j < rows; j++) memcpy(to + j * step, from + j * n, (size_t)n * sizeof(real));
 }
 
 static void back_head(const launch *l, const back *z, int64_t task, char *local)
@@ -280,8 +368,8 @@ static void back_head(const launch *l, const back *z, int64_t task, char *local)
         if (to.dv) clear_rows(to.dv, to.step, to.n, D);
         for (int64_t i = chunk; i < z->n_item; i += z->n_chunk)
             back_tile(z, b, hk * a->group + i / n_tile, i % n_tile * a->n_query, &to, &r);
-        if (to.dk) give_rows(to.dk, to.step, a->scale, dk_to, step, to.n, D);
-        if (to.dv && z->apart) give_rows(to.dv, to.step, 1, dv_to, step, to.n, D);
+        if (to.dk && z->apart) copy_rows(to.dk, dk_to, step, to.n, D);
+        if (to.dv && z->apart) copy_rows(to.dv, dv_to, step, to.n, D);
     }
 }
 
@@ -320,8 +408,8 @@ static void bias_tile(const back *z, int64_t task, char *local)
             for (int64_t j0 = t.first; j0 < t.end; j0 += ATT_KEYS) {
                 att_strip strip[ATT_STRIPS];
                 int64_t j1 = min_i64(j0 + ATT_KEYS, t.end);
-                att_pack(a, a->k, b, h / a->group, j0, j1, a->scale, m.k);
-                att_pack(a, a->v, b, h / a->group, j0, j1, 1, m.v);
+                att_pack(a, a->k, b, h / a->group, j0, j1, m.k);
+                att_pack(a, a->v, b, h / a->group, j0, j1, m.v);
                 int n = gradient_tile(a, &t, &r, j0, j1, m.k, m.v, false, strip);
                 for (const att_strip *s = strip; s < strip + n; s++)
                     for (int64_t c = s->c0; c < min_i64(s->c1, t.n); c++)

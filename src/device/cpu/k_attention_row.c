@@ -9,7 +9,7 @@
  * is; a chunk beyond the position costs next to nothing. */
 #include "device/cpu/attention.h"
 
-enum { ROWS = 8, CHUNK = 512, EXTRA = VEC_LANES };      /* EXTRA: room for top and sum after a part's output */
+enum { ROWS = 8, CHUNK = 1024, EXTRA = VEC_LANES };      /* EXTRA: room for top and sum after a part's output */
 
 /* One query of one head: keys first .. end are what it sees. */
 typedef struct row { int64_t h, i, first, end; real top, sum, *q, *out; } row;
@@ -50,7 +50,7 @@ static void key_rows(const att *a, const operand *k, int64_t b, int64_t h, int64
 {
     bool dense = att_dense(k);
     if (dense) memset(room, 0, (size_t)a->D * sizeof(real));      /* what a row index that points nowhere reads */
-    else att_pack(a, k, b, h, j0, j0 + n, 1, room);
+    else att_pack(a, k, b, h, j0, j0 + n, room);
     for (int64_t j = 0; j < n; j++) {
         const real *from = dense ? (const real *)att_key(a, k, b, h, j0 + j) : room + j * a->D;
         at[j] = from ? from : room;
