@@ -31,6 +31,7 @@ enum {
     SEGMENTS = 4,           /* of the panels that are owned, each cut into tasks: */
     GUIDED = 3,             /* one in so many of the panels that are left */
     STRIPE_PANELS = 16,     /* panels between two calls of the epilogue */
+    TILE_PANELS = 8,        /* a task with tile registers owns so many, or a quarter: what is shared comes from L3 */
     MANY = 8,               /* batch entries that make good tasks by themselves */
     MAX_CELLS = 24,         /* of a product that is alone */
     CELL_COLUMNS = 64,      /* at the least */
@@ -290,6 +291,7 @@ static void cut_shared(cut *t, const product *p, bool epilogue)
     t->own_panels = ceil_div(own, own_tile);
     t->own_least = ceil_div(TASK_WORK / 2, panel_work);
     if ((epilogue && t->share_a) || t->block_bytes > OWN_BYTES) t->own_least = max_i64(t->own_least, 2);
+    if (!p->vector) t->own_least = max_i64(t->own_least, min_i64(TILE_PANELS, t->own_panels / 4));
     t->own_most = max_i64(1, OWN_BYTES / own_panel);
     for (int64_t first = 0; first < t->own_panels; t->own_tasks++) first += own_share(t, first);
 }
