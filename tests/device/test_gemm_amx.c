@@ -216,7 +216,8 @@ static void test_quantised(void **state)
     if (!core_of(GENET_F32, GENET_Q8_0)) skip();
     for (int i = 0; i < 2 * N_FLOAT; i++)
         for (int64_t N = 30; N < 36; N++) {
-            operands p = operands_new(floats[i % N_FLOAT], N % 4, types[i / N_FLOAT], LINES_LONG, 41, N, 32 * (N - 20), 0);
+            operands p = operands_new(floats[i % N_FLOAT], N % 4, types[i / N_FLOAT], LINES_LONG,
+                                      41, N, 32 * (N - 20), 0);
             check(&p, N % 2, N % 3);
             operands_free(&p);
         }
@@ -263,7 +264,8 @@ static void check_special(dtype ta, dtype tb, bool in_b, float x, bool finite)
     for (int i = 0; i < 20 * 20; i++) {
         bool hit = (in_b ? i % 20 : i / 20) == 3;
         assert_int_equal(isfinite(c[i]) != 0, finite || !hit);
-        if (finite && hit) assert_true(fabs((double)c[i] - (double)x * 0x1p-9) <= fabs((double)x) * 0x1p-9 * 0x1p-15 + 100);
+        double want = (double)x * 0x1p-9;
+        if (finite && hit) assert_true(fabs((double)c[i] - want) <= fabs(want) * 0x1p-15 + 100);
     }
     operands_free(&p);
 }

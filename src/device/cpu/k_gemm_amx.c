@@ -131,9 +131,10 @@ INLINE void load_line(const corner *c, const dtype t, int i, __m512 *x, __m512 *
     } else if (t == GENET_Q8_0 || t == GENET_Q4_0) {
         load_block(c->at + i * c->line, t, x, y);
     } else {
-        const char *at = c->at + i * c->line * (t == GENET_F32 ? 4 : 2);
+        const int64_t size = t == GENET_F32 ? 4 : 2;
+        const char *at = c->at + i * c->line * size;
         *x = load_some(at, t, c->depth, c->deep < 16 ? c->deep : 16);
-        *y = load_some(at + 16 * c->depth * (t == GENET_F32 ? 4 : 2), t, c->depth, c->deep - 16 < 16 ? c->deep - 16 : 16);
+        *y = load_some(at + 16 * c->depth * size, t, c->depth, c->deep < 32 ? c->deep - 16 : 16);
     }
 }
 
