@@ -28,7 +28,8 @@ typedef struct launch {
     attr        attr;
     int         n_out, n_in, n_arg;
     operand    *arg;
-    const struct ew_program *program;   /* elementwise group, or a matmul's epilogue; may be NULL */
+    const struct ew_program *program;   /* elementwise group, or a kernel's epilogue; may be NULL */
+    const struct ew_program *before;    /* of a kernel of whole rows: makes rows of an input; may be NULL */
     char       *shared;                 /* shared_bytes, for all tasks and phases of this launch */
     size_t      shared_bytes;
 } launch;
@@ -60,7 +61,7 @@ enum { EW_BLOCK = 512, EW_MAX_REG = 48, EW_MAX_TEMP = 20 };
  * p: the op's attributes. */
 typedef void ew_fn(void *y, const void *a, const void *b, const void *c, int64_t n, const double *p);
 
-typedef enum ew_kind { EW_TEMP, EW_ARG, EW_CONST } ew_kind;
+typedef enum ew_kind { EW_TEMP, EW_ARG, EW_CONST, EW_WHOLE } ew_kind;
 
 /* TEMP: a block of local memory, number `slot` (slots are reused when a value
  * dies).  ARG: operand `arg` of the launch, with as many elements as the
@@ -68,9 +69,10 @@ typedef enum ew_kind { EW_TEMP, EW_ARG, EW_CONST } ew_kind;
  * differently, so a flat index is split by the OPERAND's own dims.  Read and
  * written in place where it is dense over the block, else gathered at the
  * start of the block into `slot`, which is its own.  CONST: `value` in every
- * element of `slot`, its own; filled once a call. */
+ * element of `slot`, its own; filled once a call.  WHOLE: operand `arg` as it is. */
 typedef struct ew_reg { ew_kind kind; dtype dtype; int arg, slot; double value; } ew_reg;
-typedef struct ew_instr { ew_fn *fn; int y, a, b, c; double p[ATTR_F]; } ew_instr;    /* registers; -1: none */
+/* Registers; -1: none.  indexed: c is the flat index of the block's first element, an int64_t. */
+typedef struct ew_instr { ew_fn *fn; int y, a, b, c; bool indexed; double p[ATTR_F]; } ew_instr;
 
 typedef struct ew_program {
     shape     space;            /* the group's shape; a flat index runs over it row-major */

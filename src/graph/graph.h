@@ -71,7 +71,11 @@ enum op_flag {
     OPF_STRIDED     = 1 << 4,   /* its kernel takes inputs of any strides */
     OPF_ZERO_GRAD   = 1 << 5,   /* piecewise constant: no gradient, no error */
     OPF_NO_GRAD     = 1 << 6,   /* a gradient through it is an error */
-    OPF_BLOCKS      = 1 << 7    /* takes, shows or picks rows of quantised blocks */
+    OPF_BLOCKS      = 1 << 7,   /* takes, shows or picks rows of quantised blocks */
+    OPF_INDEXED     = 1 << 8,   /* elementwise by the flat index too, and by all of in[1], a sequence of random
+                                   numbers, which its function is given as it is */
+    OPF_ROWS        = 1 << 9    /* its kernel's tasks make whole rows of the result, from the same rows of the inputs
+                                   that have its shape: programs run before and after each task's */
 };
 
 /* --- probes: what the generic tests try an op on -------------------------- */
@@ -208,6 +212,9 @@ tensor *genet__saved(tensor *t);
 
 /* Is input k of this op state that it rewrites? */
 static inline bool genet__rewrites(const op *o, int k) { return k < MAX_IN && o->state_in >> k & 1; }
+
+/* Is input k of elementwise y given whole, not element by element? */
+static inline bool genet__given_whole(const tensor *y, int k) { return y->op->flags & OPF_INDEXED && k == 1; }
 
 static inline tensor *genet__side(const tensor *y, int k)
 {

@@ -107,8 +107,8 @@ static void expand_log_softmax(tensor *y, tensor **out)
     EDGE(PF(-2, 2, 3, 0)),   EDGE(PF(-2, 2, 131, 3))
 static const probe probes_softmax[]     = { EDGES_SOFTMAX };
 static const probe probes_log_softmax[] = { EDGES_SOFTMAX };
-ROW(softmax,     OWN, EXPAND, 0, .n_in = 1, .infer = infer_softmax, .flops = flops_softmax)
-ROW(log_softmax, OWN, EXPAND, 0, .n_in = 1, .infer = infer_softmax, .flops = flops_softmax)
+ROW(softmax,     OWN, EXPAND, OPF_ROWS, .n_in = 1, .over = 1u << 0, .infer = infer_softmax, .flops = flops_softmax)
+ROW(log_softmax, OWN, EXPAND, OPF_ROWS, .n_in = 1, .infer = infer_softmax, .flops = flops_softmax)
 
 static tensor *along(op_id id, tensor *x, int axis)
 {
@@ -187,7 +187,7 @@ static const probe probes_layer_norm[] = {
     EDGE_EPS(PF(9, 11, 2, 129), PNONE, PNONE),               EDGE_EPS(PF(-2, 2, 0, 3), PF(-2, 2, 3), PF(-2, 2, 3)),
     EDGE_EPS(PF(-2, 2, 131, 17), PF(-2, 2, 17), PF(-2, 2, 17)),
 };
-ROW(layer_norm, OWN, EXPAND, 0, .n_in = 3, .n_side = 2, .infer = infer_layer_norm, .flops = flops_norm)
+ROW(layer_norm, OWN, EXPAND, OPF_ROWS, .n_in = 3, .n_side = 2, .infer = infer_layer_norm, .flops = flops_norm)
 
 tensor *genet_layer_norm(tensor *x, tensor *weight, tensor *bias, double eps)
 {
@@ -234,7 +234,7 @@ static const probe probes_layer_norm_grad[] = {
     EDGE(PF(-2, 2, 3, 129), PF(-2, 2, 129), PF(-1, 1, 3), PF(.5, 2, 3), PF(-2, 2, 3, 129)),
     EDGE(PF(-2, 2, 0, 3), PF(-2, 2, 3), PF(-1, 1, 0), PF(.5, 2, 0), PF(-2, 2, 0, 3)),
 };
-ROW(layer_norm_grad, EXPAND, EXPAND, 0, .n_in = 5, .n_side = 2, .infer = infer_layer_norm_grad,
+ROW(layer_norm_grad, EXPAND, EXPAND, OPF_ROWS, .n_in = 5, .n_side = 2, .infer = infer_layer_norm_grad,
     .flops = flops_norm_grad)
 
 /* --- rms_norm: x, weight? -> y; rrms -------------------------------------------------- */
@@ -270,7 +270,7 @@ static const probe probes_rms_norm[] = {
     EDGE_EPS(PF(-2, 2, 3, 16), PNONE),            EDGE_EPS(PF(-2, 2, 5, 67), PF(-2, 2, 67)),
     EDGE_EPS(PF(-2, 2, 131, 17), PF(-2, 2, 17)),  EDGE_EPS(PF(-2, 2, 0, 3), PF(-2, 2, 3)),
 };
-ROW(rms_norm, OWN, EXPAND, 0, .n_in = 2, .n_side = 1, .infer = infer_rms_norm, .flops = flops_norm)
+ROW(rms_norm, OWN, EXPAND, OPF_ROWS, .n_in = 2, .n_side = 1, .infer = infer_rms_norm, .flops = flops_norm)
 
 tensor *genet_rms_norm(tensor *x, tensor *weight, double eps)
 {
@@ -304,5 +304,5 @@ static const probe probes_rms_norm_grad[] = {
     EDGE(PF(-2, 2, 3, 129), PF(-2, 2, 129), PF(.5, 2, 3), PF(-2, 2, 3, 129)),
     EDGE(PF(-2, 2, 0, 3), PF(-2, 2, 3), PF(.5, 2, 0), PF(-2, 2, 0, 3)),
 };
-ROW(rms_norm_grad, EXPAND, EXPAND, 0, .n_in = 4, .n_side = 1, .infer = infer_rms_norm_grad,
+ROW(rms_norm_grad, EXPAND, EXPAND, OPF_ROWS, .n_in = 4, .n_side = 1, .infer = infer_rms_norm_grad,
     .flops = flops_norm_grad)

@@ -7,12 +7,13 @@
  *
  * rng: i32 (4): seed low, seed high, step, row of the global batch where
  * dimension 0 begins.  attr: f[0] dropout's probability; i[0..8) extents, i[8]
- * rank, i[9] dtype of what is made from nothing; i[15] the stream. */
+ * rank, i[9] dtype of what is made from nothing; i[15] the stream.  Dropout is elementwise, and its function sees
+ * f alone: f[1] the stream, f[2] elements of a row. */
 #include "graph/graph.h"
 #include "base/rng.h"
 #include <string.h>
 
-enum { AT_RANK = 8, AT_TYPE = 9, AT_STREAM = 15 };
+enum { AT_RANK = 8, AT_TYPE = 9, AT_STREAM = 15, AT_DROP_STREAM = 1, AT_PER_ROW = 2 };
 
 static bool rng_fits(tensor *y, const tensor *rng)
 {
@@ -104,7 +105,12 @@ static bool infer_dropout(tensor *y)
     if (!genet__is_float(y->in[0]->dtype))
         return genet__fail(y, "x must be f32 or f64, not %s", genet_dtype_name(y->in[0]->dtype));
     if (!(p >= 0 && p <= 1)) return genet__fail(y, "probability %g is not in 0..1", p);
-    return rng_fits(y, y->in[1]) && genet__infer_same(y);
+    if (!rng_fits(y, y->in[1]) || !genet__infer_same(y)) return false;
+    int64_t per_row = 1;
+    for (int i = 1; i < y->shape.rank; i++) per_row *= y->shape.dim[i];
+    y->attr.f[AT_DROP_STREAM] = (double)y->attr.i[AT_STREAM];
+    y->attr.f[AT_PER_ROW] = (double)per_row;
+    return true;
 }
 /* Linear in x: the gradient is the same op with the same counters. */
 static void grad_dropout(tensor *y, tensor *g, tensor **d) { d[0] = APPLY(OP_dropout, &y->attr, g, SAVED(y->in[1])); }
@@ -119,7 +125,7 @@ static const probe probes_dropout[] = {
     { .edge = true, DROP(.1), .in = { PF(-2, 2, 71, 241), RNG } },
     { .edge = true, DROP(.1), .in = { PF(-2, 2, 0, 3), RNG } },
 };
-ROW(dropout, OWN, REF, 0, .n_in = 2, .infer = infer_dropout, .flops = flops_random)
+ROW(dropout, OWN, REF, OPF_ELEMENTWISE | OPF_STRIDED | OPF_INDEXED, .n_in = 2, .infer = infer_dropout, .flops = flops_random)
 
 tensor *genet_dropout(tensor *x, tensor *rng, int stream, double p)
 {

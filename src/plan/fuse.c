@@ -1,8 +1,9 @@
 /* fuse.c - nodes to steps, in one pass over the array.
  *
  * An elementwise node joins the group that makes one of its inputs (an
- * elementwise run, or a product whose epilogue it becomes) when both have as
- * many elements, so that a flat index means the same to all members.  A group
+ * elementwise run, or a kernel whose epilogue it becomes) when both have as
+ * many elements, so that a flat index means the same to all members.  A kernel of
+ * whole rows (a norm) joins the elementwise run that makes one of its inputs.  A group
  * runs where its last member stands; so it is closed as soon as a node outside
  * reads one of its values, or a write touches state that it reads. */
 #include "base/alloc.h"
@@ -17,7 +18,7 @@ enum { GROUP_MAX_READ = 12 };
 typedef struct group {
     tensor *head;
     tensor *member[PLAN_MAX_MEMBER];
-    int     n_member;
+    int     n_member, n_before;
     tensor *read[GROUP_MAX_READ];       /* inputs from outside */
     int     n_read;
     int     last;                       /* id of the last node */
@@ -107,7 +108,7 @@ static bool assign_fits(const group *g, const tensor *y)
 static bool merge(fuser *f, int a, int b)
 {
     group *to = f->group[a], *from = f->group[b];
-    if (to->head && from->head) return false;
+    if ((to->head && from->head) || to->n_before || from->n_before) return false;
     if (to->n_member + from->n_member > f->plan->max_member || to->n_read + from->n_read > GROUP_MAX_READ) return false;
     if (from->head) to->head = from->head;
     memcpy(to->member + to->n_member, from->member, (size_t)from->n_member * sizeof *to->member);
@@ -136,7 +137,8 @@ static bool join(fuser *f, int gi, tensor *y)
     for (int k = 0; k < y->n_in; k++) {
         tensor *x = y->in[k];
         bool written_only = genet__rewrites(y->op, k);
-        if (written_only || from_register(f, x, gi) || genet__plan_is_const(x)) continue;
+        bool whole = genet__given_whole(y, k);
+        if (written_only || (!whole && (from_register(f, x, gi) || genet__plan_is_const(x)))) continue;
         /* a value of this group through a window that is not the whole */
         if (group_of(f, x) == gi || n_read == GROUP_MAX_READ) return false;
         g->read[n_read++] = x;
@@ -152,7 +154,7 @@ static bool place_elementwise(fuser *f, tensor *y, genet_err *err)
 {
     int best = -1;
     for (int k = 0; k < y->n_in && !f->plan->options.no_fuse; k++)
-        if (!genet__rewrites(y->op, k) && joinable(f, y, y->in[k])) {
+        if (!genet__rewrites(y->op, k) && !genet__given_whole(y, k) && joinable(f, y, y->in[k])) {
             int g = group_of(f, y->in[k]);
             if (best < 0) best = g;
             else if (g != best && !merge(f, best, g)) best = best > g ? best : g;
@@ -166,16 +168,43 @@ static bool place_elementwise(fuser *f, tensor *y, genet_err *err)
     return joined;
 }
 
+/* May y, a kernel of whole rows, run after the members of elementwise group g, which make its input k? */
+static bool rows_follow(const fuser *f, const tensor *y, int k, int g)
+{
+    tensor *x = y->in[k];
+    if (g < 0 || f->group[g]->closed || f->group[g]->head || !genet__same_shape(&x->shape, &y->shape)) return false;
+    if (genet__numel(&y->shape) != f->group[g]->numel || !from_register(f, x, g)) return false;
+    for (int i = 0; i < f->group[g]->n_member; i++)
+        if (f->group[g]->member[i]->op->flags & OPF_EFFECT) return false;
+    for (int i = 0; i < y->n_in; i++)
+        if (i != k && y->in[i] && group_of(f, y->in[i]) == g) return false;
+    return true;
+}
+
+static bool place_rows(fuser *f, tensor *y)
+{
+    for (int k = 0; k < y->n_in && y->op->flags & OPF_ROWS && !f->plan->options.no_fuse; k++) {
+        int g = y->in[k] ? group_of(f, y->in[k]) : -1;
+        if (!rows_follow(f, y, k, g)) continue;
+        f->group[g]->head = y;
+        f->group[g]->n_before = f->group[g]->n_member;
+        f->group[g]->last = y->id;
+        f->of[y->id] = g;
+        return true;
+    }
+    return false;
+}
+
 static bool visit(fuser *f, tensor *y, genet_err *err)
 {
     if (y->side || y->op->flags & (OPF_LEAF | OPF_VIEW)) return true;
     if (genet__plan_is_ew(y)) {
         TRY(place_elementwise(f, y, err));
-    } else {
+    } else if (!place_rows(f, y)) {
         int g = group_new(f, y);
         if (g < 0) return genet__err_memory(err);
         f->group[g]->head = y;
-        f->group[g]->closed = !genet__op_is(y, OP_matmul);
+        f->group[g]->closed = !genet__op_is(y, OP_matmul) && !(y->op->flags & OPF_ROWS);
     }
     return close_behind(f, y) || genet__err_memory(err);
 }
@@ -194,9 +223,9 @@ static bool *read_from_memory(const genet_plan *p)
     for (int i = 0; read && i < p->n_output; i++) read[p->output[i]->root->id] = true;
     for (int i = 0; read && i < p->graph->n; i++) {
         const tensor *y = p->graph->node[i];
-        if (y->side || y->op->flags & OPF_VIEW || genet__plan_is_ew(y)) continue;
+        if (y->side || y->op->flags & OPF_VIEW) continue;
         for (int k = 0; k < y->n_in; k++)
-            if (y->in[k]) read[y->in[k]->root->id] = true;
+            if (y->in[k] && (!genet__plan_is_ew(y) || genet__given_whole(y, k))) read[y->in[k]->root->id] = true;
     }
     return read;
 }
@@ -213,7 +242,7 @@ static bool to_steps(fuser *f, genet_err *err)
         group *g = f->group[i];
         bool constant = g->head && genet__op_is(g->head, OP_full) && !read[g->head->id];
         if (!g->gone && !constant)
-            p->step[p->n_step++] = (step){ g->head, g->member, g->n_member, g->last, g->numel };
+            p->step[p->n_step++] = (step){ g->head, g->member, g->n_member, g->n_before, g->last, g->numel };
     }
     genet__free(read);
     qsort(p->step, (size_t)p->n_step, sizeof *p->step, by_position);

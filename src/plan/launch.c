@@ -19,7 +19,7 @@ typedef struct builder {
     tensor     *reg_value[EW_MAX_REG];      /* member, or outside input */
     const shape*reg_shape[EW_MAX_REG];      /* that the input is broadcast to */
     int         n_reg;
-    ew_instr    instr[EW_MAX_REG];
+    ew_instr    instr[EW_MAX_REG];          /* all these of one program */
     int         n_instr;
     bool        full;                       /* some table is */
 } builder;
@@ -63,10 +63,13 @@ static int add_reg(builder *b, ew_reg r, tensor *value, const shape *as)
  * register or a constant? */
 static bool reads_memory(const genet_plan *p, int s, tensor *member, int k)
 {
-    tensor *x = member->in[k];
-    if (!x || genet__rewrites(member->op, k) || genet__plan_is_const(x)) return false;
+    tensor *x = member->in[k], *head = p->step[s].head;
+    if (!x || genet__rewrites(member->op, k)) return false;
+    if (genet__given_whole(member, k)) return true;
+    if (genet__plan_is_const(x)) return false;
     tensor *from = genet__plan_producer(x);
-    return p->step_of[from->main->id] != s || from->op->flags & OPF_EFFECT;
+    bool across = p->step[s].n_before && from->id < head->id && member->id > head->id;     /* from the program before */
+    return p->step_of[from->main->id] != s || from->op->flags & OPF_EFFECT || across;
 }
 
 /* --- registers ------------------------------------------------------------------ */
@@ -91,10 +94,13 @@ static int member_reg(const builder *b, const tensor *value)
 static int input_reg(builder *b, tensor *m, int k)
 {
     tensor *x = m->in[k];
+    if (genet__given_whole(m, k))
+        return add_reg(b, (ew_reg){ .kind = EW_WHOLE, .dtype = x->dtype, .arg = add_arg(b, x, &x->shape), .slot = -1 }, x, &x->shape);
     if (genet__plan_is_const(x)) return const_reg(b, x);
     if (!reads_memory(b->plan, b->index, m, k)) return member_reg(b, genet__plan_producer(x));
     for (int i = 0; i < b->n_reg; i++)
-        if (b->reg_value[i] == x && b->reg_shape[i] && genet__same_shape(b->reg_shape[i], &m->shape)) return i;
+        if (b->reg[i].kind == EW_ARG && b->reg_value[i] == x && b->reg_shape[i] &&
+            genet__same_shape(b->reg_shape[i], &m->shape)) return i;
     int arg = add_arg(b, x, &m->shape);
     return add_reg(b, (ew_reg){ .kind = EW_ARG, .dtype = x->dtype, .arg = arg, .slot = -1 }, x, &m->shape);
 }
@@ -126,7 +132,8 @@ static void add_instr(builder *b, tensor *m, bool stored)
         return;
     }
     ew_instr *i = &b->instr[b->n_instr++];
-    *i = (ew_instr){ .fn = function_of(b->plan->device, m), .y = y, .a = in[0], .b = in[1], .c = in[2] };
+    *i = (ew_instr){ .fn = function_of(b->plan->device, m), .y = y, .a = in[0], .b = in[1], .c = in[2],
+                     .indexed = m->op->flags & OPF_INDEXED };
     memcpy(i->p, m->attr.f, sizeof i->p);
 }
 
@@ -187,17 +194,14 @@ static void add_head(builder *b)
         add_arg(b, wanted ? t : NULL, &t->shape);
     }
     for (int k = 0; k < h->n_in; k++) add_arg(b, h->in[k], h->in[k] ? &h->in[k]->shape : NULL);
-    if (b->st->n_member)
-        add_reg(b, (ew_reg){ .kind = EW_ARG, .dtype = h->dtype, .arg = 0, .slot = -1 }, h, NULL);
 }
 
-static ew_program *program_of(builder *b, int n_slot)
+static ew_program *keep_program(builder *b, const tensor *first, int n_slot)
 {
     arena *a = &b->plan->arena;
     ew_program *p = ARENA_NEW(a, ew_program);
     if (!p || !(p->reg = ARENA_ARRAY(a, ew_reg, b->n_reg)) || !(p->instr = ARENA_ARRAY(a, ew_instr, b->n_instr))) return NULL;
-    tensor *m = b->st->member[0];
-    p->space = m->shape;
+    p->space = first->shape;
     p->numel = b->st->numel;
     p->n_reg = b->n_reg;
     p->n_instr = b->n_instr;
@@ -205,6 +209,24 @@ static ew_program *program_of(builder *b, int n_slot)
     memcpy(p->reg, b->reg, (size_t)b->n_reg * sizeof *p->reg);
     memcpy(p->instr, b->instr, (size_t)b->n_instr * sizeof *p->instr);
     return p;
+}
+
+/* Members [from, to) of the step, which follow the head, or not, as a program; *out stays NULL where there are
+ * none, and where a table is full. */
+static bool add_program(builder *b, int from, int to, bool after_head, const ew_program **out, genet_err *err)
+{
+    tensor *h = b->st->head;
+    b->n_reg = b->n_instr = 0;
+    if (from == to) return true;
+    if (after_head) add_reg(b, (ew_reg){ .kind = EW_ARG, .dtype = h->dtype, .arg = 0, .slot = -1 }, h, NULL);
+    for (int m = from; m < to && !b->full; m++) {
+        tensor *t = b->st->member[m];
+        add_instr(b, t, b->plan->stored[t->id] || t->op->flags & OPF_EFFECT);
+    }
+    int n_slot = b->full ? -1 : assign_slots(b);
+    if (n_slot < 0) return b->full = true;
+    *out = keep_program(b, b->st->member[from], n_slot);
+    return *out || genet__err_memory(err);
 }
 
 /* Concat of any number of inputs has more operands than the fixed tables. */
@@ -225,12 +247,12 @@ static bool launch_many(genet_plan *p, int s, genet_err *err)
     return true;
 }
 
-static bool finish(builder *b, ew_program *program, genet_err *err)
+static bool finish(builder *b, const ew_program *before, const ew_program *program, genet_err *err)
 {
     genet_plan *p = b->plan;
     tensor *h = b->st->head;
     launch *l = &p->launch[b->index];
-    *l = (launch){ .n_arg = b->n_arg, .program = program, .arg = ARENA_ARRAY(&p->arena, operand, b->n_arg + 1) };
+    *l = (launch){ .n_arg = b->n_arg, .before = before, .program = program, .arg = ARENA_ARRAY(&p->arena, operand, b->n_arg + 1) };
     p->arg[b->index] = ARENA_ARRAY(&p->arena, tensor *, b->n_arg + 1);
     if (!l->arg || !p->arg[b->index]) return genet__err_memory(err);
     memcpy(l->arg, b->operand, (size_t)b->n_arg * sizeof *l->arg);
@@ -268,15 +290,11 @@ static bool one_launch(genet_plan *p, int s, genet_err *err)
     tensor *h = b.st->head;
     if (h && 1 + h->op->n_side + h->n_in > LAUNCH_MAX_ARG) return launch_many(p, s, err);
     if (h) add_head(&b);
-    for (int m = 0; m < b.st->n_member && !b.full; m++) {
-        tensor *t = b.st->member[m];
-        add_instr(&b, t, p->stored[t->id] || t->op->flags & OPF_EFFECT);
-    }
-    int n_slot = b.full ? -1 : assign_slots(&b);
-    if (n_slot < 0) return p->too_large = true;
-    ew_program *program = b.st->n_member ? program_of(&b, n_slot) : NULL;
-    if (b.st->n_member && !program) return genet__err_memory(err);
-    return finish(&b, program, err);
+    const ew_program *before = NULL, *program = NULL;
+    TRY(add_program(&b, 0, b.st->n_before, false, &before, err));
+    TRY(add_program(&b, b.st->n_before, b.st->n_member, h, &program, err));
+    if (b.full) return p->too_large = true;
+    return finish(&b, before, program, err);
 }
 
 bool genet__plan_launches(genet_plan *p, genet_err *err)

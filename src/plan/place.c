@@ -63,20 +63,29 @@ static bool lives(genet_plan *p)
 
 /* --- sharing -------------------------------------------------------------------------- */
 
-static int first_write(const ew_program *e, int arg)
+/* When, counted in instructions of both programs of a launch, operand arg is first written and last read; -1: never. */
+static int first_write(const launch *l, int arg)
 {
-    for (int i = 0; i < e->n_instr; i++)
-        if (e->reg[e->instr[i].y].kind == EW_ARG && e->reg[e->instr[i].y].arg == arg) return i;
+    const ew_program *both[] = { l->before, l->program };
+    for (int n = 0, at = 0; n < 2; n++)
+        for (int i = 0; both[n] && i < both[n]->n_instr; i++, at++) {
+            const ew_reg *y = &both[n]->reg[both[n]->instr[i].y];
+            if (y->kind == EW_ARG && y->arg == arg) return at;
+        }
     return -1;
 }
 
-static int last_read(const ew_program *e, int arg)
+static int last_read(const launch *l, int arg)
 {
+    const ew_program *both[] = { l->before, l->program };
     int last = -1;
-    for (int i = 0; i < e->n_instr; i++)
-        for (int k = 0; k < 3; k++) {
-            int r = k == 0 ? e->instr[i].a : k == 1 ? e->instr[i].b : e->instr[i].c;
-            if (r >= 0 && e->reg[r].kind == EW_ARG && e->reg[r].arg == arg) last = i;
+    for (int n = 0, at = 0; n < 2; n++)
+        for (int i = 0; both[n] && i < both[n]->n_instr; i++, at++) {
+            const ew_instr *t = &both[n]->instr[i];
+            for (int k = 0; k < 3; k++) {
+                int r = k == 0 ? t->a : k == 1 ? t->b : t->c;
+                if (r >= 0 && both[n]->reg[r].kind != EW_CONST && both[n]->reg[r].arg == arg) last = at;
+            }
         }
     return last;
 }
@@ -100,7 +109,7 @@ static bool can_take_over(const genet_plan *p, int s, int o, int x)
         const tensor *t = p->arg[s][k];
         if (!t || !genet__plan_in_workspace(t) || p->block_of[t->root->id] != p->block_of[from->root->id]) continue;
         if (k < l->n_out + l->n_in) return false;       /* the op with a kernel reads it throughout */
-        if (!genet__plan_whole(t) || last_read(l->program, k) > first_write(l->program, o)) return false;
+        if (!genet__plan_whole(t) || last_read(l, k) > first_write(l, o)) return false;
         for (int i = 0; i < l->arg[k].rank; i++)
             if (l->arg[k].stride[i] == 0 && l->arg[k].dim[i] > 1) return false;
     }
@@ -124,9 +133,9 @@ static int share_product(genet_plan *p, int s)
     if (p->stored[c->id]) return -1;
     for (int o = l->n_out + l->n_in; o < l->n_arg; o++) {
         const tensor *t = p->arg[s][o];
-        int write = first_write(l->program, o);
+        int write = first_write(l, o);
         if (write < 0 || t->dtype != c->dtype || !alone_in_block(p, t) || t->op->flags & OPF_EFFECT) continue;
-        if (last_read(l->program, 0) > write) continue;
+        if (last_read(l, 0) < 0 || last_read(l, 0) > write) continue;
         block *bt = &p->block[p->block_of[t->root->id]];
         if (bt->birth != s || bt->size_bytes != size_of(c)) continue;
         take_over(p, t, c);
@@ -138,11 +147,11 @@ static int share_product(genet_plan *p, int s)
 static void share_in_place(genet_plan *p, int s)
 {
     const launch *l = &p->launch[s];
-    int with_product = p->step[s].head ? share_product(p, s) : -1;
+    int with_product = p->step[s].head && l->program ? share_product(p, s) : -1;
     for (int o = l->n_out + l->n_in; o < l->n_arg; o++) {
-        if (o == with_product || first_write(l->program, o) < 0) continue;
+        if (o == with_product || first_write(l, o) < 0) continue;
         for (int x = l->n_out + l->n_in; x < l->n_arg; x++)
-            if (x != o && first_write(l->program, x) < 0 && can_take_over(p, s, o, x)) {
+            if (x != o && first_write(l, x) < 0 && can_take_over(p, s, o, x)) {
                 take_over(p, p->arg[s][o], p->arg[s][x]);
                 break;
             }
@@ -206,41 +215,36 @@ static int by_size(const void *a, const void *b)
     return (x->block > y->block) - (x->block < y->block);
 }
 
-static int by_offset(const void *a, const void *b)
+/* The lowest gap for all[x] between those placed, whose lives meet its own; then it is placed among them.
+ * order: numbers of the n placed ones by offset. */
+static void place_one(placed *all, int x, int *order, int n)
 {
-    const placed *x = *(placed *const *)a, *y = *(placed *const *)b;
-    return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
-/* The lowest gap between the placed ones whose lives meet x's. */
-static int64_t lowest_gap(const placed *x, placed *all, int n, placed **near)
-{
-    int m = 0;
-    for (int i = 0; i < n; i++)
-        if (all[i].birth <= x->death && x->birth <= all[i].death) near[m++] = &all[i];
-    qsort(near, (size_t)m, sizeof *near, by_offset);
     int64_t at = 0;
-    for (int i = 0; i < m; i++) {
-        if (near[i]->offset - at >= x->size) break;
-        int64_t end = near[i]->offset + near[i]->size;
-        if (end > at) at = end;
+    int k = 0;
+    for (; k < n; k++) {
+        const placed *q = &all[order[k]];
+        if (q->offset - at >= all[x].size) break;
+        if (q->birth <= all[x].death && all[x].birth <= q->death && q->offset + q->size > at) at = q->offset + q->size;
     }
-    return at;
+    all[x].offset = at;
+    while (k > 0 && all[order[k - 1]].offset > at) k--;
+    memmove(order + k + 1, order + k, (size_t)(n - k) * sizeof *order);
+    order[k] = x;
 }
 
 static bool offsets(genet_plan *p)
 {
     placed *all = genet__alloc_array((size_t)p->n_block + 1, sizeof *all);
-    placed **near = genet__alloc_array((size_t)p->n_block + 1, sizeof *near);
+    int *order = genet__alloc_array((size_t)p->n_block + 1, sizeof *order);
     int n = 0;
     int64_t top = 0;
-    for (int i = 0; all && near && i < p->n_block; i++) {
+    for (int i = 0; all && order && i < p->n_block; i++) {
         block *b = &p->block[i];
         if (b->parent < 0 && b->size_bytes > 0) all[n++] = (placed){ aligned(b->size_bytes), 0, b->birth, b->death, i };
     }
     if (n) qsort(all, (size_t)n, sizeof *all, by_size);
     for (int i = 0; i < n; i++) {
-        all[i].offset = lowest_gap(&all[i], all, i, near);
+        place_one(all, i, order, i);
         p->block[all[i].block].offset = all[i].offset;
         if (all[i].offset + all[i].size > top) top = all[i].offset + all[i].size;
     }
@@ -252,22 +256,28 @@ static bool offsets(genet_plan *p)
         p->block[i].offset = p->block[q].offset + at;
     }
     p->info.workspace_bytes = (size_t)top;
-    bool ok = all && near;
+    bool ok = all && order;
     genet__free(all);
-    genet__free(near);
+    genet__free(order);
     return ok;
 }
 
-static void bounds(genet_plan *p)
+/* The most bytes that live at one step. */
+static bool bounds(genet_plan *p)
 {
-    for (int s = -1; s <= p->n_step; s++) {
-        int64_t live = 0;
-        for (int i = 0; i < p->n_block; i++) {
-            const block *b = &p->block[i];
-            if (b->parent < 0 && b->birth <= s && s <= b->death) live += aligned(b->size_bytes);
-        }
-        if ((size_t)live > p->info.lower_bound_bytes) p->info.lower_bound_bytes = (size_t)live;
+    int64_t *change = genet__alloc_array((size_t)p->n_step + 3, sizeof *change), live = 0;     /* from step -1 on */
+    for (int i = 0; change && i < p->n_block; i++) {
+        const block *b = &p->block[i];
+        if (b->parent >= 0) continue;
+        change[b->birth + 1] += aligned(b->size_bytes);
+        change[b->death + 2] -= aligned(b->size_bytes);
     }
+    for (int s = 0; change && s < p->n_step + 2; s++) {
+        live += change[s];
+        if (live > (int64_t)p->info.lower_bound_bytes) p->info.lower_bound_bytes = (size_t)live;
+    }
+    genet__free(change);
+    return change;
 }
 
 bool genet__plan_place(genet_plan *p, genet_err *err)
@@ -284,10 +294,8 @@ bool genet__plan_place(genet_plan *p, genet_err *err)
     p->info.naive_bytes = (size_t)all;
     for (int s = 0; s < p->n_step; s++) {
         if (p->step[s].head) share_over(p, s);
-        if (p->launch[s].program) share_in_place(p, s);
+        if (p->launch[s].program || p->launch[s].before) share_in_place(p, s);
         if (p->step[s].head) share_concat(p, s);
     }
-    if (!offsets(p)) return genet__err_memory(err);
-    bounds(p);
-    return true;
+    return (offsets(p) && bounds(p)) || genet__err_memory(err);
 }

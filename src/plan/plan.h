@@ -2,7 +2,7 @@
  *
  *   compile.c   lower (no kernel here: the definition) and prune into a graph
  *               of its own, insert copies, check state
- *   fuse.c      nodes to steps: elementwise runs, and the epilogues of products
+ *   fuse.c      nodes to steps: elementwise runs, alone and around kernels
  *   place.c     lifetimes, sharing of storage, offsets
  *   run.c       the plan as its users see it
  *   profile.c   where its time goes, when asked
@@ -14,12 +14,12 @@
 
 enum { PLAN_MAX_MEMBER = 24 };      /* of a fused group */
 
-/* One launch to be: an op with a kernel, elementwise members after it (an
- * epilogue), or elementwise members alone. */
+/* One launch to be: an op with a kernel, elementwise members before and after it
+ * (an epilogue), or elementwise members alone. */
 typedef struct step {
     tensor  *head;              /* NULL: elementwise only */
     tensor **member;
-    int      n_member;
+    int      n_member, n_before;    /* the first n_before members make an input of the head, the others follow it */
     int      position;          /* id of the last node: the order of steps */
     int64_t  numel;
 } step;

@@ -312,8 +312,10 @@ static void print_operand(const genet_plan *p, const tensor *t, str *s)
 
 void genet__plan_step_words(const step *st, str *s)
 {
+    for (int k = 0; k < st->n_before; k++) genet__str_printf(s, "%s+", st->member[k]->op->name);
     genet__str_add(s, st->head ? st->head->op->name : "");
-    for (int k = 0; k < st->n_member; k++) genet__str_printf(s, "%s%s", k || st->head ? "+" : "", st->member[k]->op->name);
+    for (int k = st->n_before; k < st->n_member; k++)
+        genet__str_printf(s, "%s%s", k || st->head ? "+" : "", st->member[k]->op->name);
 }
 
 char *genet_plan_print(const genet_plan *p)

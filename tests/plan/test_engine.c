@@ -448,6 +448,27 @@ static void parts_of_a_concatenation_are_computed_in_place(void **state)
     tiny_close(&t);
 }
 
+/* Sums before and after norms, forward and backward, and dropout are part of their kernels. */
+static void norms_run_with_what_is_around_them(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *x = genet_input(t.g, "x", GENET_F32, D(4, 16, 32)), *r = genet_input(t.g, "r", GENET_F32, D(4, 16, 32));
+    genet_tensor *rng = genet_input(t.g, "rng", GENET_I32, D(4)), *w = genet_input(t.g, "w", GENET_F32, D(32, 32));
+    genet_tensor *h = genet_add(genet_dropout(genet_matmul(x, w), rng, 1, 0.1), r), *n = genet_layer_norm(h, NULL, NULL, 1e-5);
+    genet_tensor *s = genet_add(x, r), *y = genet_mul(genet_layer_norm(s, NULL, NULL, 1e-5), s), *out[] = { n, y };
+    t.plan = genet_compile(t.g, out, 2, t.device, NULL, &t.err);
+    assert_int_equal(genet_plan_describe(t.plan).n_kernels, 3);     /* product ... sum; norm; sum, norm, product */
+    genet_plan_free(t.plan);
+    genet_grad(genet_sum(genet_add(genet_square(n), genet_square(h)), genet_axes_all(h), false), &r, 1, out);
+    t.plan = genet_compile(t.g, out, 1, t.device, NULL, &t.err);
+    char *text = genet_plan_print(t.plan);
+    assert_contains(text, "layer_norm_grad+");
+    free(text);
+    tiny_close(&t);
+}
+
 static size_t workspace_of(tiny *t, genet_tensor *const out[], int n)
 {
     t->plan = genet_compile(t->g, out, n, t->device, NULL, &t->err);
@@ -502,7 +523,7 @@ enum { POOL = 64, SIDE_LENGTH = 6 };
 static genet_tensor *random_op(dice *d, genet_graph *g, genet_tensor **pool, int n, genet_tensor **states, int n_state)
 {
     genet_tensor *a = pool[roll(d, n)], *b = pool[roll(d, n)], *c = pool[roll(d, n)];
-    switch (roll(d, 21)) {
+    switch (roll(d, 24)) {
     case 0: return genet_add(a, b);
     case 1: return genet_mul(a, genet_tanh(b));
     case 2: return genet_sub(a, genet_transpose(b, 0, 1));
@@ -523,13 +544,15 @@ static genet_tensor *random_op(dice *d, genet_graph *g, genet_tensor **pool, int
     case 17: return genet_cast(genet_cast(a, GENET_BF16), GENET_F32);
     case 18:        /* overlapping slices */
         return genet_pad(genet_add(genet_slice(a, 0, 0, 4, 1), genet_slice(a, 0, 2, 4, 1)), (int64_t[]){ 2, 0 }, (int64_t[]){ 0, 0 }, 0);
+    case 19: return genet_add(genet_layer_norm(genet_add(a, b), NULL, NULL, 1e-3), c);
+    case 20: return genet_dropout(genet_mul(a, b), genet_iota(g, GENET_I32, 4, 3, 5), 2, 0.25);
+    case 21: return genet_rms_norm(genet_mul(a, genet_neg(b)), genet_reshape(genet_slice(c, 0, 1, 1, 1), D(6)), 1e-3);
     default: {
         int s = roll(d, n_state);
         if (roll(d, 2)) states[s] = genet_assign(states[s], genet_tanh(genet_add(states[s], roll(d, 2) ? a : genet_transpose(states[s], 0, 1))));
         return genet_add(states[s], a);
     }
     }
-    (void)g;
 }
 
 static genet_tensor *square_of(genet_tensor *t)
@@ -663,6 +686,7 @@ int main(void)
         cmocka_unit_test(running_allocates_nothing), cmocka_unit_test(placement_is_near_its_lower_bound),
         cmocka_unit_test(checkpointing_saves_memory_and_not_a_bit_changes), cmocka_unit_test(epilogues_are_fused),
         cmocka_unit_test(parts_of_a_concatenation_are_computed_in_place),
+        cmocka_unit_test(norms_run_with_what_is_around_them),
         cmocka_unit_test(sums_of_products_lie_in_one_place),
         cmocka_unit_test(logits_of_a_large_vocabulary_never_exist_at_once),
         cmocka_unit_test(nothing_the_compiler_does_changes_a_bit), cmocka_unit_test(every_allocation_may_fail),

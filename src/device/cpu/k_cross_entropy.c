@@ -35,16 +35,17 @@ static int64_t ce_tasks(const launch *l, int phase) { return phase == 0 ? ce_of(
 typedef struct partial { double sum, count; } partial;
 static size_t ce_shared(const launch *l) { return (size_t)ce_of(l).n_task * sizeof(partial); }
 
-/* log of the sum of exp(x).  An infinite maximum is not subtracted: inf - inf
- * is no number. */
+/* log of the sum of exp(x).  A maximum of -inf is not subtracted: inf - inf is no
+ * number; one of inf is the result. */
 static real log_sum_exp(const real *restrict x, int64_t V, real *restrict block)
 {
     const real max = fold_row(FOLD_MAX, x, x, 0, V), shift = max - max == 0 ? max : 0;
     cascade s;
     s.n = 0, s.count = 0;
+    if (max == INFINITY) return max;
     for (int64_t i = 0; i < V; i += FOLD_BLOCK) {
         int64_t n = min_i64(FOLD_BLOCK, V - i);
-        for (int64_t j = 0; j < n; j++) block[j] = vec_exp(x[i + j] - shift);
+        for (int64_t j = 0; j < n; j++) block[j] = vec_exp_neg(x[i + j] - shift);
         cascade_push(FOLD_SUM, &s, fold_block(FOLD_SUM, block, block, 0, n));
     }
     return shift + vec_log(cascade_end(FOLD_SUM, &s));
@@ -111,9 +112,9 @@ static void grad_row(const ce *c, const real *x, int64_t t, real lse, real g, re
         return;
     }
     /* late in training this small difference is what counts: taken in double */
-    const double at_target = (double)vec_exp(x[t] - lse) - c->smoothing / (double)c->V - (1 - c->smoothing);
+    const double at_target = (double)vec_exp_neg(x[t] - lse) - c->smoothing / (double)c->V - (1 - c->smoothing);
     IN_PLACE
-    for (int64_t v = 0; v < c->V; v++) dx[v] = (vec_exp(x[v] - lse) - share) * g;
+    for (int64_t v = 0; v < c->V; v++) dx[v] = (vec_exp_neg(x[v] - lse) - share) * g;
     dx[t] = (real)(at_target * (double)g);
 }
 

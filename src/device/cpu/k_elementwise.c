@@ -31,7 +31,8 @@ typedef real number;
 #define fabs(x)       vec_fabs(x)
 #define sqrt(x)       vec_sqrt(x)
 #define exp(x)        vec_exp(x)
-#define exp_wide(x)   vec_exp_wide(x)
+#define exp_neg(x)    vec_exp_neg(x)
+#define gelu_exp(x)   vec_gelu_exp(x)
 #define expm1(x)      vec_expm1(x)
 #define log(x)        vec_log(x)
 #define log1p(x)      vec_log1p(x)
@@ -108,12 +109,14 @@ enum { F = 1, N = 1, M = 2 };
 #undef BINARY
 #undef TERNARY
 
+IF_FLOATS(ew_fn K(ew_dropout);)         /* k_random.c */
 extern ew_fn *const K(ew_fns)[OP_COUNT];
 #define ENTRY(name, sig) JOIN(IF_, COLUMN1(SIG_##sig))([OP_##name] = ew_##name,)
 #define UNARY(name, sig, ...)   ENTRY(name, sig)
 #define BINARY(name, sig, ...)  ENTRY(name, sig)
 #define TERNARY(name, sig, ...) ENTRY(name, sig)
 ew_fn *const K(ew_fns)[OP_COUNT] = {
+    IF_FLOATS([OP_dropout] = K(ew_dropout),)
 #include "genet/elementwise.def"
 };
 
@@ -378,15 +381,15 @@ static int64_t slot_bytes(const ew_program *p)
 }
 
 /* Point each register at its first block; constants are filled, for n elements. */
-static void machine_init(machine *m, const launch *l, int64_t start, int64_t n, char *local)
+static void machine_init(machine *m, const launch *l, const ew_program *p, int64_t start, int64_t n, char *local)
 {
-    const ew_program *p = l->program;
     int64_t step = slot_bytes(p);
     m->n_dense = m->n_walked = 0;
     for (int r = 0; r < p->n_reg; r++) {
         const ew_reg *reg = &p->reg[r];
         m->at[r] = reg->slot >= 0 ? local + reg->slot * step : NULL;
         if (reg->kind == EW_CONST) fill(m->at[r], reg->dtype, reg->value, n);
+        if (reg->kind == EW_WHOLE) m->at[r] = l->arg[reg->arg].data;
         if (reg->kind != EW_ARG) continue;
         const operand *o = &l->arg[reg->arg];
         walk *w = &m->walk[r];
@@ -403,19 +406,20 @@ static void machine_init(machine *m, const launch *l, int64_t start, int64_t n, 
     }
 }
 
-static void run_block(const ew_program *p, char *const *at, int64_t n)
+static void run_block(const ew_program *p, char *const *at, int64_t flat, int64_t n)
 {
-    for (const ew_instr *i = p->instr; i < p->instr + p->n_instr; i++)
-        i->fn(at[i->y], i->a < 0 ? NULL : at[i->a], i->b < 0 ? NULL : at[i->b], i->c < 0 ? NULL : at[i->c], n, i->p);
+    for (const ew_instr *i = p->instr; i < p->instr + p->n_instr; i++) {
+        const void *c = i->indexed ? (const void *)&flat : i->c < 0 ? NULL : at[i->c];
+        i->fn(at[i->y], i->a < 0 ? NULL : at[i->a], i->b < 0 ? NULL : at[i->b], c, n, i->p);
+    }
 }
 
-void K(ew_run)(const launch *l, int64_t start, int64_t n, char *local)
+void K(ew_program)(const launch *l, const ew_program *p, int64_t start, int64_t n, char *local)
 {
-    const ew_program *p = l->program;
-    const ew_instr *first = p->instr;
     machine m;
-    if (n <= 0) return;
-    machine_init(&m, l, start, min_i64(n, EW_BLOCK), local);
+    if (!p || n <= 0) return;
+    const ew_instr *first = p->instr;
+    machine_init(&m, l, p, start, min_i64(n, EW_BLOCK), local);
     if (p->n_instr == 1 && m.n_walked == 1 && is_copy(first->fn)) {     /* gathered where it goes */
         walk_gather(&m.walk[first->a], m.at[first->y], n);
         return;
@@ -429,7 +433,7 @@ void K(ew_run)(const launch *l, int64_t start, int64_t n, char *local)
             int r = m.walked[k];
             at[r] = walk_take(&m.walk[r], m.at[r], now);
         }
-        run_block(p, at, now);
+        run_block(p, at, start + done, now);
         for (int k = 0; k < m.n_dense; k++) at[m.dense[k]] += now * m.walk[m.dense[k]].size;
     }
 }

@@ -1,7 +1,8 @@
 /* k_norm.c - softmax, log_softmax, layer and RMS norm over the last axis, and
  * the norms' backward kernels.
  *
- * A task is a run of rows; a row stays in L1 between its passes.  The backward
+ * A task is a run of rows; a row stays in L1 between its passes, the run in L2
+ * between the programs before and after the kernel.  The backward
  * kernels also leave in shared memory, for each task, its rows' sums for
  * dweight and dbias; the second phase adds these in a fixed tree. */
 #include "device/cpu/k_fold.h"
@@ -32,29 +33,32 @@ static real *out_of(const launch *l, int k) { return (real *)launch_out(l, k)->d
  * long chains (fold, divide, root) of neighbours overlap. */
 typedef void batch_fn(const launch *l, int64_t first, int64_t n, int64_t C);
 
-INLINE void in_batches(const launch *l, int64_t task, batch_fn *fn)
+INLINE void in_batches(const launch *l, int64_t task, batch_fn *fn, char *local)
 {
     rows r = rows_of(l);
-    int64_t end = min_i64(r.n, (task + 1) * r.per_task);
-    for (int64_t i = task * r.per_task; i < end; i += r.batch) fn(l, i, min_i64(r.batch, end - i), r.C);
+    int64_t first = task * r.per_task, end = min_i64(r.n, first + r.per_task);
+    K(ew_program)(l, l->before, first * r.C, (end - first) * r.C, local);
+    for (int64_t i = first; i < end; i += r.batch) fn(l, i, min_i64(r.batch, end - i), r.C);
+    K(ew_run)(l, first * r.C, (end - first) * r.C, local);
 }
 #define ROW_KERNEL(name)                                                                    \
     static void name##_run(const launch *l, int phase, int64_t task, char *local)           \
     {                                                                                       \
-        (void)phase, (void)local;                                                           \
-        in_batches(l, task, name##_batch);                                                  \
+        (void)phase;                                                                        \
+        in_batches(l, task, name##_batch, local);                                           \
     }                                                                                       \
     const kernel K(k_##name) = { .tasks = row_tasks, .run = name##_run };
 
 /* --- softmax: a row of nothing but -inf gives NaN, as 0/0 does -------------------- */
 
-/* For n rows: y = exp(x - top), top = max x, sum = sum of y. */
-INLINE void exp_rows(const real *restrict x, int64_t n, int64_t C, real *restrict y, real *top, real *sum)
+/* For n rows: y = exp(x - top), top = max x, sum = sum of y.  y may be x. */
+INLINE void exp_rows(const real *x, int64_t n, int64_t C, real *y, real *top, real *sum)
 {
     for (int64_t r = 0; r < n; r++) top[r] = fold_row(FOLD_MAX, x + r * C, x + r * C, 0, C);
     for (int64_t r = 0; r < n; r++) {
         const real m = top[r];
-        for (int64_t j = r * C; j < (r + 1) * C; j++) y[j] = vec_exp(x[j] - m);
+        IN_PLACE
+        for (int64_t j = r * C; j < (r + 1) * C; j++) y[j] = vec_exp_neg(x[j] - m);
     }
     for (int64_t r = 0; r < n; r++) sum[r] = fold_row(FOLD_SUM, y + r * C, y + r * C, 0, C);
 }
@@ -185,20 +189,22 @@ static void norm_grad_join(const launch *l, int64_t task, char *local)
 /* The first phase of both: one piece's rows into dx, its sums into
  * dweight and dbias (NULL: RMS norm, and so is mean). */
 INLINE void norm_grad_piece(const launch *l, int64_t task, const real *mean, const real *rstd, const real *g,
-                            real *dweight, real *dbias)
+                            real *dweight, real *dbias, char *local)
 {
     rows r = grad_rows_of(l);
-    int64_t C = r.C, end = min_i64(r.n, (task + 1) * r.per_task);
+    int64_t C = r.C, first = task * r.per_task, end = min_i64(r.n, first + r.per_task);
     const real *x = in_of(l, 0);
     real *dx = out_of(l, 0);
+    K(ew_program)(l, l->before, first * C, (end - first) * C, local);
     memset(dweight, 0, (size_t)C * sizeof(real));
     if (dbias) memset(dbias, 0, (size_t)C * sizeof(real));
-    for (int64_t i = task * r.per_task; i < end; i++) {
+    for (int64_t i = first; i < end; i++) {
         const real *xi = x + i * C, *gi = g + i * C, m = mean ? mean[i] : 0;
         if (dx) grad_row(xi, gi, in_of(l, 1), m, rstd[i], mean != NULL, C, dx + i * C);
         if (out_of(l, 1)) add_scaled_row(gi, xi, m, rstd[i], C, dweight);
         if (dbias && out_of(l, 2)) add_row(gi, C, dbias);
     }
+    K(ew_run)(l, first * C, (end - first) * C, local);
 }
 
 /* dx, dweight, dbias from x, weight, mean, rstd, g */
@@ -206,7 +212,7 @@ static void layer_norm_grad_run(const launch *l, int phase, int64_t task, char *
 {
     real *sums = (real *)l->shared + task * 2 * rows_of(l).C;
     if (phase) norm_grad_join(l, task, local);
-    else norm_grad_piece(l, task, in_of(l, 2), in_of(l, 3), in_of(l, 4), sums, sums + rows_of(l).C);
+    else norm_grad_piece(l, task, in_of(l, 2), in_of(l, 3), in_of(l, 4), sums, sums + rows_of(l).C, local);
 }
 const kernel K(k_layer_norm_grad) = { norm_grad_phases, norm_grad_tasks, layer_norm_grad_run, norm_grad_shared };
 
@@ -214,6 +220,6 @@ const kernel K(k_layer_norm_grad) = { norm_grad_phases, norm_grad_tasks, layer_n
 static void rms_norm_grad_run(const launch *l, int phase, int64_t task, char *local)
 {
     if (phase) norm_grad_join(l, task, local);
-    else norm_grad_piece(l, task, NULL, in_of(l, 2), in_of(l, 3), (real *)l->shared + task * rows_of(l).C, NULL);
+    else norm_grad_piece(l, task, NULL, in_of(l, 2), in_of(l, 3), (real *)l->shared + task * rows_of(l).C, NULL, local);
 }
 const kernel K(k_rms_norm_grad) = { norm_grad_phases, norm_grad_tasks, rms_norm_grad_run, norm_grad_shared };

@@ -1,5 +1,5 @@
-/* k_random.c - random numbers from counters: random_uniform, random_normal,
- * dropout.
+/* k_random.c - random numbers from counters: random_uniform, random_normal, and
+ * the elementwise function of dropout.
  *
  * Numbers are drawn (philox.h) into a buffer that begins at a block of four,
  * whatever the first index; so the bits do not depend on how the work is cut,
@@ -118,20 +118,23 @@ static void run_random_normal(const launch *l, int phase, int64_t task, char *lo
 }
 const kernel K(k_random_normal) = { .tasks = random_tasks, .run = run_random_normal };
 
-/* u < p for the 24 bits of u, decided on integers: alike in float and double. */
-static void run_dropout(const launch *l, int phase, int64_t task, char *local)
+/* --- dropout: a part of elementwise programs ----------------------------------------- */
+
+/* u < p for the 24 bits of u, decided on integers: alike in float and double.  rng is all of it, index the
+ * flat number of the first element; p: probability, stream, elements of a row.  y may be x. */
+void K(ew_dropout)(void *y_, const void *x_, const void *rng, const void *index, int64_t n, const double *p)
 {
-    (void)phase;
-    uint32_t *u = (uint32_t *)local;
-    double p = l->attr.f[0];
-    int32_t threshold = (int32_t)ceil(p * 0x1p24);
-    real scale = p < 1 ? (real)(1 / (1 - p)) : 0;
-    sequence s = sequence_of(l, launch_in(l, 1));
-    FOR_DRAWS(l, task, from, n) {
-        const uint32_t *number = u + draw(&s, s.first + (uint64_t)from, n, u);
-        const real *restrict x = (const real *)launch_in(l, 0)->data + from;
-        real *restrict y = (real *)launch_out(l, 0)->data + from;
-        for (int64_t i = 0; i < n; i++) y[i] = (int32_t)(number[i] >> 8) < threshold ? 0 : x[i] * scale;
+    uint32_t r[4], u[BUFFER];
+    memcpy(r, rng, sizeof r);
+    sequence s = { .seed = (uint64_t)r[1] << 32 | r[0], .first = r[3] * (uint64_t)p[2], .stream = (uint32_t)p[1], .step = r[2] };
+    const int32_t threshold = (int32_t)ceil(p[0] * 0x1p24);
+    const real scale = p[0] < 1 ? (real)(1 / (1 - p[0])) : 0;
+    for (int64_t from = 0, m; from < n; from += m) {
+        m = min_i64(DRAW, n - from);
+        const uint32_t *number = u + draw(&s, s.first + (uint64_t)(*(const int64_t *)index + from), m, u);
+        const real *x = (const real *)x_ + from;
+        real *y = (real *)y_ + from;
+        IN_PLACE
+        for (int64_t i = 0; i < m; i++) y[i] = (int32_t)(number[i] >> 8) < threshold ? 0 : x[i] * scale;
     }
 }
-const kernel K(k_dropout) = { .tasks = random_tasks, .run = run_dropout };

@@ -108,7 +108,7 @@ INLINE const real *row_of(const real *p, int64_t step, int64_t n, const real *sh
     else           for (int64_t i = 0; i < n; i++) row[i] = p[i * step];
     if (shift) {
         const real by = *shift;
-        for (int64_t i = 0; i < n; i++) row[i] = vec_exp(row[i] - by);
+        for (int64_t i = 0; i < n; i++) row[i] = vec_exp_neg(row[i] - by);
     }
     return row;
 }
@@ -213,7 +213,7 @@ static void logsumexp_run(const launch *l, int phase, int64_t task, char *local)
         real top = fold_result(FOLD_MAX, &w, x, 0, w.R, NULL);
         /* inf - inf is no number: without a finite largest element nothing is shifted */
         real shift = top - top == 0 ? top : 0;
-        y[k] = shift + vec_log(fold_result(FOLD_SUM, &w, x, 0, w.R, &shift));
+        y[k] = top == INFINITY ? top : shift + vec_log(fold_result(FOLD_SUM, &w, x, 0, w.R, &shift));
     }
 }
 const kernel K(k_logsumexp) = { .tasks = logsumexp_tasks, .run = logsumexp_run };

@@ -28,10 +28,15 @@ enum { VEC_BYTES = 16 };
 #endif
 enum { VEC_LANES = VEC_BYTES / (int)sizeof(real) };
 
-/* Run the epilogue (or any program) on flat elements [start, start + n) of its
+/* Run a program of l (none: nothing) on flat elements [start, start + n) of its
  * space.  local: EW_LOCAL_BYTES of scratch. (k_elementwise.c) */
 enum { EW_LOCAL_BYTES = EW_MAX_TEMP * EW_BLOCK * 8 };
-void K(ew_run)(const launch *l, int64_t start, int64_t n, char *local);
+void K(ew_program)(const launch *l, const ew_program *p, int64_t start, int64_t n, char *local);
+/* What follows the kernel: its epilogue. */
+static inline void K(ew_run)(const launch *l, int64_t start, int64_t n, char *local)
+{
+    K(ew_program)(l, l->program, start, n, local);
+}
 
 static inline int64_t operand_numel(const operand *o)
 {

@@ -125,6 +125,16 @@ VEC_FN float vec_exp(float x)
     return vec__scale(1 + vec__expm1_small(r), k);
 }
 
+/* e^x of an x <= 0, or above it by an error of rounding: one end to guard, and a single step of
+ * scaling, from 64 places above. */
+VEC_FN float vec_exp_neg(float x)
+{
+    x = x < -105 ? -105 : x;
+    float t = vec_fma32(x, VEC_LOG2E, VEC_ROUND), n = t - VEC_ROUND;
+    float r = vec_fma32(n, -VEC_LN2_LO, vec_fma32(n, -VEC_LN2_HI, x));
+    return (1 + vec__expm1_small(r)) * vec_float((vec_bits(t) << 23) + (191u << 23)) * 0x1p-64f;
+}
+
 /* e^(x + low), low up to 0.05: for an x that is a product known in two parts,
  * because its rounding to float would be magnified up to 100 times. */
 VEC_FN float vec__exp_sum(float x, float low)
@@ -144,6 +154,30 @@ VEC_FN float vec_exp_wide(double x)
     double t = vec_fma64(x, 1.44269504088896341, VEC_ROUND64), n = t - VEC_ROUND64;
     float r = (float)vec_fma64(n, -VEC_LN2, x);
     return vec__scale(1 + vec__expm1_small(r), (int32_t)(uint32_t)vec_bits64(t));
+}
+
+/* e^-u for the u of GELU by tanh, 2 sqrt(2/pi) (b + 0.044715 b^3), b >= 0: as 2^-(b s), s =
+ * p + q b^2 being known in two parts, because an error of u is magnified up to 100 times. */
+VEC_FN float vec_gelu_exp(float b)
+{
+#ifdef __FMA__
+    const float p = 2.30220818f, p_low = 1.29484024e-08f, q = 1.02943242e-01f, q_low = -2.01619843e-09f;
+    b = b > 11 ? 11 : b;                                    /* 2^-160 */
+    float square = b * b, square_low = vec_fma32(b, b, -square);
+    float m = q * square, m_low = vec_fma32(q, square, -m), s = p + m, back = s - p;
+    float low = (p - (s - back)) + (m - back) + (m_low + vec_fma32(q_low, square, vec_fma32(q, square_low, p_low)));
+    float t = vec_fma32(-b, s, VEC_ROUND), n = t - VEC_ROUND;
+    float r = vec_fma32(-b, low, vec_fma32(-b, s, -n)), y = 1.535336117e-04f;      /* 2^r, |r| <= 1/2 */
+    y = vec_fma32(y, r, 1.339887466e-03f);
+    y = vec_fma32(y, r, 9.618437363e-03f);
+    y = vec_fma32(y, r, 5.550332470e-02f);
+    y = vec_fma32(y, r, 2.402264791e-01f);
+    y = vec_fma32(y, r, 6.931472029e-01f);
+    y = vec_fma32(y, r, 1);
+    return y * vec_float((vec_bits(t) << 23) + (191u << 23)) * 0x1p-64f;
+#else
+    return vec_exp_wide(-1.5957691216057308 * b * (1 + 0.044715 * b * b));
+#endif
 }
 
 /* 2^k (e^r - 1) + (2^k - 1), halved so that k = 128 fits. */
@@ -375,7 +409,8 @@ VEC_FN bool   vec_isnan(double x)         { return x != x; }
 VEC_FN double vec_rint(double x)          { return rint(x); }
 VEC_FN double vec_floor(double x)         { return floor(x); }
 VEC_FN double vec_exp(double x)           { return exp(x); }
-VEC_FN double vec_exp_wide(double x)      { return exp(x); }
+VEC_FN double vec_exp_neg(double x)       { return exp(x); }
+VEC_FN double vec_gelu_exp(double b)      { return exp(-1.5957691216057308 * b * (1 + 0.044715 * b * b)); }
 VEC_FN double vec_expm1(double x)         { return expm1(x); }
 VEC_FN double vec_log(double x)           { return log(x); }
 VEC_FN double vec_log1p(double x)         { return log1p(x); }
