@@ -194,7 +194,7 @@ static void check(const isa *s, const input *a, const input *b, sample how)
     input bias = { 0 };
     ew_program program;
     ew_reg reg[2] = { { EW_ARG, s->dtype, 0, 0, 0 }, { EW_ARG, s->dtype, 3, 1, 0 } };
-    ew_instr instr = { s->dtype == GENET_F64 ? add_f64 : add_f32, 0, 0, 1, -1, { 0 } };
+    ew_instr instr = { s->dtype == GENET_F64 ? add_f64 : add_f32, 0, 0, 1, -1, false, { 0 } };
     if (how.bias) {
         bias = input_new(s, SAME_ROW, c->rank, c->dim, 3);
         for (int i = 0; i < c->rank - 1; i++) bias.o.stride[i] = 0;

@@ -376,11 +376,11 @@ static void check_program(const kernel_table *t, const operand *a, const operand
         [CHOSEN] = { .dtype = GENET_F32, .slot = 3 }, [WHOLE] = { .dtype = GENET_I32, .slot = 4 },
     };
     ew_instr instr[] = {
-        { t->ew[OP_lt], MASK, A, B, -1, {0} },
-        { t->ew[OP_add], SUM, A, TWO, -1, {0} },
-        { t->ew[OP_where], CHOSEN, MASK, SUM, B, {0} },
-        { t->cast[GENET_F32][GENET_I32], WHOLE, CHOSEN, -1, -1, {0} },
-        { t->cast[GENET_I32][GENET_F32], Y, WHOLE, -1, -1, {0} },
+        { t->ew[OP_lt], MASK, A, B, -1, false, {0} },
+        { t->ew[OP_add], SUM, A, TWO, -1, false, {0} },
+        { t->ew[OP_where], CHOSEN, MASK, SUM, B, false, {0} },
+        { t->cast[GENET_F32][GENET_I32], WHOLE, CHOSEN, -1, -1, false, {0} },
+        { t->cast[GENET_I32][GENET_F32], Y, WHOLE, -1, -1, false, {0} },
     };
     ew_program p = { { 1, { n } }, n, N_REG, sizeof instr / sizeof *instr, 5, reg, instr };
     launch l = { .kernel = t->elementwise, .n_arg = 4, .arg = arg, .program = &p };
@@ -404,7 +404,7 @@ static void check_copy(const kernel_table *t, operand a, int64_t n, char *local)
         operand arg[] = { dense(y, (dtype)type, n), a };
         ew_reg reg[] = { { .kind = EW_ARG, .dtype = (dtype)type, .arg = 0, .slot = -1 },
                          { .kind = EW_ARG, .dtype = (dtype)type, .arg = 1, .slot = 0 } };
-        ew_instr instr = { t->cast[type][type], 0, 1, -1, -1, {0} };
+        ew_instr instr = { t->cast[type][type], 0, 1, -1, -1, false, {0} };
         ew_program p = { { 1, { n } }, n, 2, 1, 1, reg, &instr };
         launch l = { .kernel = t->elementwise, .n_arg = 2, .arg = arg, .program = &p };
         run_all(t, &l, local);

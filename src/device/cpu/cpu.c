@@ -177,13 +177,14 @@ static void crew_work(void *arg, int thread)
             if (at) at++;
         }
     }
+    /* for the next run, which may be another caller's */
+    for (int i = 0; i < 2; i++) atomic_store_explicit(&c->cpu->next[thread].of_turn[i], 0, memory_order_relaxed);
 }
 
 static bool cpu_run(genet_device *d, const launch *l, int n, recorder *r, genet_err *err)
 {
     (void)err;
     crew c = { .launch = l, .n = n, .cpu = (cpu *)d, .record = r };
-    for (int i = 0; i < d->n_threads; i++) atomic_store_explicit(&c.cpu->next[i].of_turn[0], 0, memory_order_relaxed);
     genet__pool_run(c.cpu->pool, crew_work, &c);
     return true;
 }
