@@ -8,12 +8,13 @@
  * made in the forward pass without computing anything twice; where nobody reads them they
  * are not made.
  *
- * x (rows, C), W (V, C), t i32 (rows).  Types as in matmul; quantised weights have no gradients.  attr: i[0] ignore_index, f[0] label_smoothing
+ * x (rows, C), W (V, C), t i32 (rows).  Types as in matmul; quantised weights have no gradients.  attr: i[0]
+ * ignore_index, f[0] label_smoothing
  * as in cross_entropy; i[1] most rows of a chunk, 0: by size.  Sides: count, dx, dW. */
 #include <math.h>
 #include "graph/graph.h"
 
-enum { CHUNK_LOGITS = 16 << 20 };       /* elements: 64 MiB of f32 */
+enum { CHUNK_LOGITS = 32 << 20 };       /* elements: 128 MiB of f32 */
 enum { COUNT = 1, DX = 2, DW = 3 };
 
 static bool infer_linear_cross_entropy(tensor *y)

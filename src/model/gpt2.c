@@ -107,6 +107,7 @@ static tensor *attention(net *n, const gpt2 *c, tensor *x, const model_inputs *i
 {
     int64_t B = dim_of(x, 0), T = dim_of(x, 1), C = c->n_embd, H = c->n_head, D = C / H;
     tensor *qkv = project(n, "c_attn", x, 3 * C, c->initializer_range);             /* (B, T, 3C) */
+    if (!in->cache_length) qkv = genet__net_operand(n, qkv);                        /* caches are f32 */
     tensor *heads = genet_reshape(qkv, GENET_DIMS(B, T, 3 * H, D));
     tensor *q = genet_slice(heads, 2, 0, H, 1);                                     /* (B, T, H, D) */
     tensor *k = remembered(n, "cache_k", genet_slice(heads, 2, H, H, 1), in);       /* (B, S, H, D) */

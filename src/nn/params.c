@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "device/device.h"
 #include <stdio.h>
+#include <assert.h>
 #include <string.h>
 
 enum { PLACE_ALIGN = 64 };
@@ -258,6 +259,13 @@ bool genet__params_read(const params *p, const param *w, void *to, size_t size_b
     TRY(right_size(w, size_bytes, err));
     genet_device_read(p->device, w->address, to, size_bytes);
     return true;
+}
+
+void genet__params_read_part(const params *p, const param *w, int64_t first, int64_t n, void *to)
+{
+    assert(first >= 0 && n >= 0 && first + n <= genet__numel(&w->shape));
+    genet_device_read(p->device, (const char *)w->address + genet_dtype_bytes(w->dtype, first), to,
+                      genet_dtype_bytes(w->dtype, n));
 }
 
 /* --- groups -------------------------------------------------------------------- */

@@ -116,6 +116,8 @@ param *genet__params_find(const params *p, const char *name);
 /* size_bytes is checked against the param's; adopted ones are not written. */
 bool genet__params_write(params *p, param *w, const void *from, size_t size_bytes, genet_err *err);
 bool genet__params_read(const params *p, const param *w, void *to, size_t size_bytes, genet_err *err);
+/* n elements of a param that has memory, from element `first` on. */
+void genet__params_read_part(const params *p, const param *w, int64_t first, int64_t n, void *to);
 /* Back to zeros or to the initial values: all of these kinds (mask). */
 bool genet__params_reset(params *p, unsigned kinds, genet_err *err);
 

@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "plan/plan.h"
+#include "plan/read.h"
+#include <assert.h>
 #include <string.h>
 
 /* last: the plan whose values lie there now, by its serial number; 0: nobody's. */
@@ -231,20 +233,41 @@ bool genet_plan_write(genet_plan *p, genet_tensor *input, const void *from, size
     return true;
 }
 
-bool genet_plan_read(genet_plan *p, genet_tensor *output, void *to, size_t size_bytes, genet_err *err)
+/* The lowered tensor of an output whose value lies in the workspace now, or NULL. */
+static tensor *readable(genet_plan *p, const genet_tensor *output, genet_err *err)
 {
     bool gone, found = false;
     tensor *t = lowered_of(p, output, &gone, err);
     for (int i = 0; t && i < p->n_output; i++) found |= p->output[i] == t;
-    if (gone || (t && !found)) return genet__err_set(err, GENET_ERR_USAGE, "%s is no output of this plan", name_of(output));
-    if (!t) return false;
-    TRY(moved_size(p, t, size_bytes, err));
-    if (!p->ran || p->workspace->last != p->serial)
-        return genet__err_set(err, GENET_ERR_USAGE, "%s is read before the plan ran, or after another plan used its memory",
-                              name_of(output));
+    if (gone || (t && !found)) genet__err_set(err, GENET_ERR_USAGE, "%s is no output of this plan", name_of(output));
+    if (gone || !t || !found) return NULL;
+    if (p->ran && p->workspace->last == p->serial) return t;
+    genet__err_set(err, GENET_ERR_USAGE, "%s is read before the plan ran, or after another plan used its memory",
+                   name_of(output));
+    return NULL;
+}
+
+static void read_from(genet_plan *p, const char *address, void *to, size_t size_bytes)
+{
     int64_t began = genet__profile_now(p->device);
-    p->device->read(p->device, address_of(p, t), to, size_bytes);
+    p->device->read(p->device, address, to, size_bytes);
     genet__profile_host(p->device, "read", began, (double)size_bytes);
+}
+
+bool genet_plan_read(genet_plan *p, genet_tensor *output, void *to, size_t size_bytes, genet_err *err)
+{
+    tensor *t = readable(p, output, err);
+    TRY(t && moved_size(p, t, size_bytes, err));
+    read_from(p, address_of(p, t), to, size_bytes);
+    return true;
+}
+
+bool genet__plan_read_part(genet_plan *p, genet_tensor *output, int64_t first, int64_t n, void *to, genet_err *err)
+{
+    tensor *t = readable(p, output, err);
+    if (!t) return false;
+    assert(first >= 0 && n >= 0 && first + n <= genet__numel(&t->shape));
+    read_from(p, address_of(p, t) + genet_dtype_bytes(t->dtype, first), to, genet_dtype_bytes(t->dtype, n));
     return true;
 }
 

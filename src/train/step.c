@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "plan/read.h"
 
 static bool scalar(const tensor *t, const char *what, genet_err *err)
 {
@@ -139,35 +140,42 @@ bool genet__step_run(train_step *s, const train_job *job, int64_t step, int64_t 
 
 /* --- who did not learn? ------------------------------------------------------------ */
 
-static bool all_zero(const float *x, int64_t n)
+enum { PIECE = 1 << 16 };       /* of the gradient, looked at at once */
+
+/* Elements first .. first + n of the flat gradient, wherever this kind of step keeps it. */
+static bool read_gradient(train_step *s, const train_job *job, int64_t first, int64_t n, float *to, genet_err *err)
 {
-    for (int64_t i = 0; i < n; i++)
-        if (x[i] != 0) return false;
+    if (!s->update) return genet__plan_read_part(s->plan, s->gradient, first, n, to, err);
+    genet__params_read_part(job->params, genet__params_find(job->params, "sum.gradient"), first, n, to);
     return true;
 }
 
-/* The flat gradient, wherever this kind of step keeps it. */
-static bool read_gradient(train_step *s, const train_job *job, float *to, size_t size_bytes, genet_err *err)
+/* Is the gradient zero from one element to another?  Most are not from the start. */
+static bool is_zero(train_step *s, const train_job *job, int64_t from, int64_t to, float *piece, bool *zero, genet_err *err)
 {
-    if (!s->update) return genet_plan_read(s->plan, s->gradient, to, size_bytes, err);
-    return genet__params_read(job->params, genet__params_find(job->params, "sum.gradient"), to, size_bytes, err);
+    *zero = true;
+    for (; *zero && from < to; from += PIECE) {
+        int64_t n = to - from < PIECE ? to - from : PIECE;
+        TRY(read_gradient(s, job, from, n, piece, err));
+        for (int64_t i = 0; i < n; i++) *zero &= piece[i] == 0;
+    }
+    return true;
 }
 
 /* A weight that exists but never gets a gradient would silently stay as it began. */
 bool genet__step_check_gradients(train_step *s, const train_job *job, genet_err *err)
 {
     const optim_weights *w = &s->weights;
-    size_t size_bytes = (size_t)w->start[w->n] * sizeof(float);
-    float *gradient = genet__alloc(size_bytes);
-    if (!gradient) return genet__err_memory(err);
-    bool ok = read_gradient(s, job, gradient, size_bytes, err);
+    float *piece = genet__alloc_array(PIECE, sizeof *piece);
+    if (!piece) return genet__err_memory(err);
     str names = {0};
     int n = 0;
+    bool ok = true, zero;
     for (int i = 0; ok && i < w->n; i++)
-        if (all_zero(gradient + w->start[i], w->start[i + 1] - w->start[i]))
+        if ((ok = is_zero(s, job, w->start[i], w->start[i + 1], piece, &zero, err)) && zero)
             genet__str_printf(&names, "%s%s", n++ ? ", " : "", w->param[i]->name);
     if (n) genet__log(job->log, LOG_WARN, "after the first step the gradient of %s is zero everywhere", genet__str(&names));
     genet__str_release(&names);
-    genet__free(gradient);
+    genet__free(piece);
     return ok;
 }
