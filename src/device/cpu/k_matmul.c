@@ -35,6 +35,8 @@ enum {
     MANY = 8,               /* batch entries that make good tasks by themselves */
     MAX_CELLS = 24,         /* of a product that is alone */
     CELL_COLUMNS = 64,      /* at the least */
+    TILE_CELLS = 4,         /* with tile registers */
+    TILE_CELLS_WORK = 1 << 25,
     FLAT = 256,             /* A transposed is read in place up to this depth */
     CACHED_BYTES = 1 << 19, /* so small an operand is not worth packing */
     TASK_WORK = 1 << 19,    /* multiply-adds worth a task of their own */
@@ -233,13 +235,28 @@ static bool cut_vector(cut *t, const product *p)
 /* Does the vector core read real operands with these strides in place? */
 static bool real_in_place(const product *p, const gemm_source *s) { return p->vector && s->dtype == REAL_DTYPE; }
 
-/* Cells of a product, each about `wanted`th of it.  Who packs B has all rows,
- * who packs A has all columns. */
+/* Cells of a product, each about `wanted`th of it.  The vector core: who packs B
+ * has all rows, who packs A has all columns. */
 static void cut_grid(cut *t, const product *p, int64_t wanted)
 {
     int64_t rows = ceil_div(p->M, p->core->mr), wide = ceil_div(p->N, CELL_COLUMNS);
     t->n_col = t->a_in_place ? max_i64(1, min_i64(wanted, wide)) : 1;
     t->n_row = t->b_in_place ? max_i64(1, min_i64(ceil_div(wanted, t->n_col), rows)) : 1;
+}
+
+/* TILE_CELLS cells that pack both sides for themselves: packing something twice
+ * costs less here than reading what another core has packed.  The grid that
+ * packs least. */
+static void cut_tile_grid(cut *t, const product *p)
+{
+    int64_t best = INT64_MAX;
+    t->n_row = t->n_col = 1;
+    for (int64_t n_row = 1; n_row <= TILE_CELLS; n_row *= 2) {
+        int64_t n_col = TILE_CELLS / n_row, packed = n_col * p->M + n_row * p->N;
+        if (n_row * p->core->mr > p->M || n_col * p->core->nr > p->N || packed >= best) continue;
+        best = packed;
+        t->n_row = n_row, t->n_col = n_col;
+    }
 }
 
 /* A row's last columns, less than a vector, are packed: then all of B may be. */
@@ -251,13 +268,16 @@ static bool cut_cells(cut *t, const product *p)
                     ((p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE && p->K < FLAT));
     t->b_in_place = real_in_place(p, &p->b) && p->b.line == 1 && p->b.depth % PAGE && p->N >= VEC_LANES &&
                     p->K * p->N * (int64_t)sizeof(real) <= CACHED_BYTES;
-    cut_grid(t, p, wanted);
+    bool tiles = !p->vector && p->batch < MANY;
+    if (tiles) cut_tile_grid(t, p);
+    else cut_grid(t, p, wanted);
     t->path = CELLS;
     t->units = p->batch * t->n_row * t->n_col;
     t->group = max_i64(1, TASK_WORK / max_i64(1, work / (t->n_row * t->n_col)));
     int64_t rows = ceil_div(ceil_div(p->M, g->mr), t->n_row), cols = ceil_div(ceil_div(p->N, g->nr), t->n_col);
     int64_t room = round_up(rows * panel_a(g, t->kc), 64) * !t->a_in_place + cols * panel_b(g, t->kc);
-    return room <= ROOM_BYTES && (p->batch >= MANY || work <= SMALL_WORK || t->n_row * t->n_col >= MANY);
+    return room <= ROOM_BYTES && (p->batch >= MANY || work <= SMALL_WORK || (tiles ? work <= TILE_CELLS_WORK && t->n_row * t->n_col == TILE_CELLS
+                                                                          : t->n_row * t->n_col >= MANY));
 }
 
 /* Panels of the task that begins with panel `first`.  Panels come in segments,
