@@ -69,7 +69,7 @@ static bool refuse_existing(const char *out, const char *tmp, genet_err *err)
     if (genet__file_exists(out))
         return genet__err_set(err, GENET_ERR_USAGE, "%s exists already; --out names a new folder", out);
     return !genet__file_exists(tmp) ||
-           genet__err_set(err, GENET_ERR_USAGE, "%s exists: an interrupted export left it; remove it first", tmp);
+           genet__err_set(err, GENET_ERR_USAGE, "%s exists: an interrupted run of this left it; remove it first", tmp);
 }
 
 bool cli_folder_write(const cli_folder *f, int *n_file, genet_err *err)

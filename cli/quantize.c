@@ -84,23 +84,17 @@ static void add_left(str *out, const model *m)
                              n == 1 ? "it was" : "they were", QUANT_BLOCK);
 }
 
-static bool compare(const model *old, const model *new, const char *folder, genet_device *d, const quantize_options *o,
-                    str *out, genet_err *err)
+/* How well m, with the tokenizer of folder, predicts the text of o->data. */
+static bool score_model(const model *m, const char *folder, genet_device *d, const quantize_options *o, genet_score *out,
+                        genet_err *err)
 {
     arena a = {0};
     int n = 0;
-    genet_score s[2];
-    const char **paths = o->data ? genet__split_lines(o->data, &n, &a) : NULL;
+    const char **paths = genet__split_lines(o->data, &n, &a);
     genet_workspace *w = genet_workspace_new(d);
-    bool ok = (w && (paths || !o->data)) || genet__err_memory(err);
-    tokenizer *t = ok && paths ? genet__tokenizer_load(folder, err) : NULL;
-    ok = ok && (!paths || (t && score(old, t, w, paths, n, &s[0], err) && score(new, t, w, paths, n, &s[1], err)));
-    if (ok) {
-        add_line(out, old, "before", paths ? &s[0] : NULL);
-        add_line(out, new, o->type, paths ? &s[1] : NULL);
-        add_left(out, old);
-        if (!paths && old->family->vocab_size) genet__str_add(out, "--data FILES would say how well both predict a text\n");
-    }
+    bool ok = (w && paths) || genet__err_memory(err);
+    tokenizer *t = ok ? genet__tokenizer_load(folder, err) : NULL;
+    ok = t && score(m, t, w, paths, n, out, err);
     genet__tokenizer_free(t);
     genet_workspace_free(w);
     genet__arena_release(&a);
@@ -109,7 +103,6 @@ static bool compare(const model *old, const model *new, const char *folder, gene
 
 /* --- the verb ----------------------------------------------------------------------- */
 
-/* A text that cannot be scored is told before anything is written. */
 static bool check_text(const model *m, const char *folder, const quantize_options *o, genet_err *err)
 {
     return !o->data || m->family->vocab_size ||
@@ -136,11 +129,20 @@ static bool write_and_compare(const model *m, const hf_folder *f, const char *fo
     genet_dtype type = type_of(o->type);
     cli_folder new = { .from = folder, .model = m, .config = f->config, .max_bytes = INT64_MAX,
                        .types = { GENET_F32, type, strcmp(o->embeddings, "same") ? type_of(o->embeddings) : type } };
+    genet_score before, after;
     bool ok = name_out(&name, folder, o, err);
     new.out = name.at;
+    /* first, so that a text that cannot be scored is told before anything is written */
+    ok = ok && (!o->data || score_model(m, folder, d, o, &before, err));
     ok = ok && cli_folder_write(&new, &n_file, err) && (made = genet__model_open(new.out, d, MODEL_READ_ONLY, err));
-    if (ok) genet__str_printf(out, "%s: %lld weights\n", new.out, (long long)genet__params_numel(made->params, PARAM_WEIGHT));
-    ok = ok && compare(m, made, folder, d, o, out, err);
+    ok = ok && (!o->data || score_model(made, folder, d, o, &after, err));
+    if (ok) {
+        genet__str_printf(out, "%s: %lld weights\n", new.out, (long long)genet__params_numel(made->params, PARAM_WEIGHT));
+        add_line(out, m, "before", o->data ? &before : NULL);
+        add_line(out, made, o->type, o->data ? &after : NULL);
+        add_left(out, m);
+        if (!o->data && m->family->vocab_size) genet__str_add(out, "--data FILES would say how well both predict a text\n");
+    }
     genet__model_free(made);
     genet__str_release(&name);
     return ok;

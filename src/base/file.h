@@ -35,7 +35,7 @@ bool genet__file_copy(const char *from, const char *to, genet_err *err);
 /* A file being written as PATH.tmp, synced and renamed by commit. */
 typedef struct writer {
     int      fd;
-    char    *path, *tmp;
+    char    *path, *tmp;        /* tmp "": path is no regular file, and written as it is */
     unsigned char *buffer;
     size_t   buffered;
     int64_t  written;           /* bytes added so far, and their CRC-32 */

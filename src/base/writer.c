@@ -1,13 +1,16 @@
 /* writer.c - a file appears whole or not at all: bytes go to PATH.tmp, which
  * is synced and then renamed over PATH, and the folder is synced too.  At
  * every moment a reader, or a machine that lost power, sees the old file or
- * the new one.  A failure is kept and repeated by later calls, so that a caller
- * may look only at commit. */
+ * the new one.  Links are followed; a device or a pipe is written as it is.  A
+ * failure is kept and repeated by later calls, so that a caller may look only
+ * at commit. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -27,8 +30,25 @@ static bool fail(writer *w, genet_err *err)
     return false;
 }
 
+/* Is there something at path that no file can take the place of? */
+static bool is_special(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && !S_ISREG(s.st_mode) && !S_ISDIR(s.st_mode);
+}
+
+/* What a link leads to, in room (PATH_MAX); path itself when it is none, or leads nowhere yet. */
+static const char *behind_link(const char *path, char *room)
+{
+    struct stat s;
+    return lstat(path, &s) == 0 && S_ISLNK(s.st_mode) && realpath(path, room) ? room : path;
+}
+
 bool genet__writer_open(writer *w, const char *path, genet_err *err)
 {
+    char room[PATH_MAX];
+    path = behind_link(path, room);
+    bool special = is_special(path);
     *w = (writer){ .fd = -1, .path = genet__strdup(path), .buffer = genet__alloc(BUFFER_BYTES) };
     size_t n = strlen(path);
     w->tmp = genet__alloc(n + sizeof ".tmp");
@@ -36,9 +56,10 @@ bool genet__writer_open(writer *w, const char *path, genet_err *err)
         genet__writer_abandon(w);
         return genet__err_memory(err);
     }
-    memcpy(w->tmp, path, n);
-    memcpy(w->tmp + n, ".tmp", sizeof ".tmp");
-    do w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    memcpy(w->tmp, path, special ? 0 : n);
+    if (!special) memcpy(w->tmp + n, ".tmp", sizeof ".tmp");
+    do w->fd = special ? open(path, O_WRONLY | O_CLOEXEC)
+                       : open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
     while (w->fd < 0 && errno == EINTR);
     if (w->fd >= 0) return true;
     genet__err_errno(err, "write", path);
@@ -69,7 +90,7 @@ bool genet__writer_add(writer *w, const void *bytes, size_t n, genet_err *err)
  * gone in any case. */
 static bool close_synced(writer *w)
 {
-    bool ok = flush(w) && genet__file_sync(w->fd);
+    bool ok = flush(w) && (!*w->tmp || genet__file_sync(w->fd));
     int fd = w->fd, code = errno;
     w->fd = -1;
     bool closed = close(fd) == 0 || errno == EINTR;
@@ -93,7 +114,7 @@ bool genet__writer_commit(writer *w, genet_err *err)
         genet__writer_abandon(w);
         return false;
     }
-    if (!genet__file_rename(w->tmp, w->path, err)) {
+    if (*w->tmp && !genet__file_rename(w->tmp, w->path, err)) {
         genet__writer_abandon(w);
         return false;
     }

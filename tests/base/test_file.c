@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,12 +263,33 @@ static void test_killed(void **state)
     }
 }
 
+/* A link is followed; what is no file is written as it is, and stays what it is. */
+static void test_links_and_pipes(void **state)
+{
+    (void)state;
+    struct stat is;
+    put(in("real"), "old");
+    assert_int_equal(symlink("real", in("link")), 0);
+    put(in("link"), "new");
+    expect(in("real"), "new");
+    assert_true(lstat(in("link"), &is) == 0 && S_ISLNK(is.st_mode));
+    assert_int_equal(mkfifo(in("pipe"), 0600), 0);
+    int end = open(in("pipe"), O_RDONLY | O_NONBLOCK);
+    char got[8] = { 0 };
+    put(in("pipe"), "text");
+    assert_true(read(end, got, sizeof got - 1) == 4 && !strcmp(got, "text"));
+    assert_true(lstat(in("pipe"), &is) == 0 && S_ISFIFO(is.st_mode) && !genet__file_exists(in("pipe.tmp")));
+    close(end);
+    put("/dev/null", "nothing");
+    assert_true(lstat("/dev/null", &is) == 0 && S_ISCHR(is.st_mode));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read), cmocka_unit_test(test_crc), cmocka_unit_test(test_folders),
         cmocka_unit_test(test_writer), cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_short_write),
-        cmocka_unit_test(test_killed)
+        cmocka_unit_test(test_killed), cmocka_unit_test(test_links_and_pipes)
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -55,7 +55,7 @@ done
 expect 2 "one of f32.f16.bf16" "$GENET" export "$model" --out "$work/new" --dtype f8
 expect 1 "there is no folder" "$GENET" export "$work/nothing" --out "$work/new"
 mkdir "$work/new.tmp"
-expect 2 "interrupted export" "$GENET" export "$model" --out "$work/new"
+expect 2 "interrupted run" "$GENET" export "$model" --out "$work/new"
 rmdir "$work/new.tmp"
 
 # --- nothing half-written --------------------------------------------------------------
