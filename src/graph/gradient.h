@@ -30,6 +30,7 @@
 #define TANH(x)         genet_tanh(x)
 #define SIGMOID(x)      genet_sigmoid(x)
 #define ERF(x)          genet_erf(x)
+#define GELU_TANH_GRAD(x, g) genet_gelu_tanh_grad(x, g)
 
 #define LT(x, y)        genet_lt(x, y)
 #define LE(x, y)        genet_le(x, y)

@@ -117,6 +117,11 @@ static void ref_each(const tensor *y, double *const in[], double *out, value_fn 
 typedef double real;
 static double exp_neg(double x)    { return exp(x); }
 static double gelu_exp(double b)   { return exp(-1.5957691216057308 * b * (1 + 0.044715 * b * b)); }
+static double gelu_slope(double a)
+{
+    double b = fmin(9.9, fabs(a)), z = gelu_exp(b), w = 1.5957691216057308 * b * (1 + 3 * 0.044715 * b * b), e = 1 + z;
+    return isnan(a) ? a : (a < 0 ? z * (e - w) : e + z * w) / (e * e);
+}
 static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
 
 #define R(x)    ((double)(x))

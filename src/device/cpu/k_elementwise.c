@@ -33,6 +33,7 @@ typedef real number;
 #define exp(x)        vec_exp(x)
 #define exp_neg(x)    vec_exp_neg(x)
 #define gelu_exp(x)   vec_gelu_exp(x)
+#define gelu_slope(x) vec_gelu_slope(x)
 #define expm1(x)      vec_expm1(x)
 #define log(x)        vec_log(x)
 #define log1p(x)      vec_log1p(x)

@@ -180,6 +180,24 @@ VEC_FN float vec_gelu_exp(float b)
 #endif
 }
 
+/* The slope of GELU by tanh at a, to 2^-22: with z = e^-u(b), b = |a|, and w = b u'(b) it is (1 + z + z w) / (1 + z)^2,
+ * and z (1 + z - w) / (1 + z)^2 below 0.  From 9.9 on it is that of 9.9, where z = 2^-123 is still normal. */
+VEC_FN float vec_gelu_slope(float a)
+{
+    float b = vec_fabs(a);
+    b = b > 9.9f ? 9.9f : b;
+    float square = b * b, s = vec_fma32(square, 1.02943242e-01f, 2.30220818f);
+    float t = vec_fma32(-b, s, VEC_ROUND), r = vec_fma32(-b, s, -(t - VEC_ROUND)), y = 1.326472731e-03f;
+    y = vec_fma32(y, r, 9.671512991e-03f);
+    y = vec_fma32(y, r, 5.550733581e-02f);
+    y = vec_fma32(y, r, 2.402224243e-01f);
+    y = vec_fma32(y, r, 6.931470037e-01f);
+    y = vec_fma32(y, r, 1);
+    float z = vec_float(vec_bits(y) + (vec_bits(t) << 23)), e = 1 + z;
+    float w = __builtin_copysignf(b * vec_fma32(square, 2.14064449e-01f, 1.59576912f), a);
+    return vec_fma32(z, w, (a < 0 ? z : 1) * e) / (e * e);
+}
+
 /* 2^k (e^r - 1) + (2^k - 1), halved so that k = 128 fits. */
 VEC_FN float vec_expm1(float x)
 {
@@ -412,6 +430,11 @@ VEC_FN double vec_exp(double x)           { return exp(x); }
 VEC_FN double vec_exp_neg(double x)       { return exp(x); }
 VEC_FN double vec_gelu_exp(double b)      { return exp(-1.5957691216057308 * b * (1 + 0.044715 * b * b)); }
 VEC_FN double vec_expm1(double x)         { return expm1(x); }
+VEC_FN double vec_gelu_slope(double a)
+{
+    double b = fabs(a) > 9.9 ? 9.9 : fabs(a), z = vec_gelu_exp(b), w = 1.5957691216057308 * b * (1 + 0.134145 * b * b);
+    return a < 0 ? z * (1 + z - w) / ((1 + z) * (1 + z)) : (1 + z + z * w) / ((1 + z) * (1 + z));
+}
 VEC_FN double vec_log(double x)           { return log(x); }
 VEC_FN double vec_log1p(double x)         { return log1p(x); }
 VEC_FN double vec_tanh(double x)          { return tanh(x); }
