@@ -180,7 +180,7 @@ VEC_FN float vec_gelu_exp(float b)
 #endif
 }
 
-/* The slope of GELU by tanh at a, to 2^-22: with z = e^-u(b), b = |a|, and w = b u'(b) it is (1 + z + z w) / (1 + z)^2,
+/* The slope of GELU by tanh at a, to 3e-7: with z = e^-u(b), b = |a|, and w = b u'(b) it is (1 + z + z w) / (1 + z)^2,
  * and z (1 + z - w) / (1 + z)^2 below 0.  From 9.9 on it is that of 9.9, where z = 2^-123 is still normal. */
 VEC_FN float vec_gelu_slope(float a)
 {
