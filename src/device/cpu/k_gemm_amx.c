@@ -6,7 +6,10 @@
  * |l| <= 2^-16 |x|; an f16 is h + m.  A product is the sum of those products of
  * parts that matter (Henry, Tang and Heinecke 2019, arXiv:1904.06376): of two
  * f32 hh, hm, mh, mm, hl, lh, all but ml, lm and ll, which f32 could not hold.
- * Beside quantised weights (h + m, rounded) f32 too is h + m: hh, hm, mh.
+ * Beside an f16, of 11 bits itself, f32 is h + m, rounded, and the terms are hh,
+ * hm, mh: what is left out is below 2^-16.  Beside quantised weights all is one
+ * part: an error of 2^-9 is below that of their blocks, and below that of the
+ * int8 to which k_matvec_quant.c rounds the other side.
  *
  * Sums are as the instruction makes them: 32 products in two chains, then added
  * to C; so C is rounded 6/32 times a product, and the error is below that of
@@ -60,8 +63,17 @@ INLINE __m512 rest(__m512 x, __m512i part)
     return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_and_si512(part, _mm512_set1_epi32((int)0xffff0000u))));
 }
 
-/* The pairs of x and y, part after part, PART_BYTES apart.  exact: nothing is
- * lost by cutting the last part off; else it is rounded. */
+/* The pairs of the last part.  exact: nothing is lost by cutting it off; else it is
+ * rounded (as the only part, what is above bf16's largest becomes infinite). */
+INLINE __m512i last_pairs(__m512 x, __m512 y, const bool exact)
+{
+    if (exact) return pair_up(bits(x), bits(y));
+    const __m512i interleave = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009,
+        0x180008, 0x170007, 0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+    return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(y, x));
+}
+
+/* The pairs of x and y, part after part, PART_BYTES apart. */
 INLINE void split(__m512 x, __m512 y, const int parts, const bool exact, char *to)
 {
     for (int part = 0; part < parts - 1; part++, to += PART_BYTES) {
@@ -69,13 +81,7 @@ INLINE void split(__m512 x, __m512 y, const int parts, const bool exact, char *t
         _mm512_store_si512(to, pair_up(u, v));
         x = rest(x, u), y = rest(y, v);
     }
-    if (exact) {
-        _mm512_store_si512(to, pair_up(bits(x), bits(y)));
-        return;
-    }
-    const __m512i interleave = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009,
-        0x180008, 0x170007, 0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
-    _mm512_store_si512(to, _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
+    _mm512_store_si512(to, last_pairs(x, y, exact));
 }
 
 /* --- elements from memory ------------------------------------------------------------- */
@@ -195,7 +201,7 @@ INLINE void pack_across(const corner *c, const dtype t, const int parts, const b
         __m512 u, v;
         if (lines) load_pair(c, t, i, &u, &v);
         else load_line(c, t, i, &u, &v);
-        x[i] = parts == 1 ? pair_up(bits(u), bits(v)) : bits(u);
+        x[i] = parts == 1 ? last_pairs(u, v, exact) : bits(u);
         y[i] = bits(v);
     }
     transpose(x);
@@ -262,12 +268,15 @@ INLINE void pack(const gemm_source *s, const dtype t, const int parts, const boo
 PACK_A(f32, GENET_F32, 3, true)
 PACK_B(f32, GENET_F32, 3, true)
 PACK_A(short, GENET_F32, 2, false)
+PACK_B(short, GENET_F32, 2, false)
+PACK_A(f32_one, GENET_F32, 1, false)
 PACK_A(bf16, GENET_BF16, 1, true)
 PACK_B(bf16, GENET_BF16, 1, true)
 PACK_A(f16, GENET_F16, 2, true)
 PACK_B(f16, GENET_F16, 2, true)
-PACK_B(q8_0, GENET_Q8_0, 2, false)
-PACK_B(q4_0, GENET_Q4_0, 2, false)
+PACK_A(f16_one, GENET_F16, 1, false)
+PACK_B(q8_0, GENET_Q8_0, 1, false)
+PACK_B(q4_0, GENET_Q4_0, 1, false)
 
 /* --- tiles ------------------------------------------------------------------------------- */
 
@@ -291,8 +300,6 @@ INLINE void tiles_on(void)
 #define B(part) _tile_loadd(6, b + (part) * PART_BYTES, 64); _tile_loadd(7, b + (part) * PART_BYTES + TILE_BYTES, 64);
 #define X       _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
 #define TERMS_3_3 A(2) B(0) X A(1) X B(1) X A(0) X B(2) X B(0) X
-#define TERMS_3_2 A(2) B(0) X A(1) X B(1) X A(0) X B(0) X
-#define TERMS_2_3 A(0) B(2) X B(1) X A(1) X B(0) X A(0) X
 #define TERMS_3_1 B(0) A(2) X A(1) X A(0) X
 #define TERMS_1_3 A(0) B(2) X B(1) X B(0) X
 #define TERMS_2_2 A(1) B(0) X B(1) X A(0) X B(0) X
@@ -330,8 +337,6 @@ INLINE void fetch(ahead *next)
         _tile_stored(2, c2, bytes); _tile_stored(3, c2 + 64, bytes);                                \
     }
 TILE_KERNEL(3_3, 3, 3, TERMS_3_3)
-TILE_KERNEL(3_2, 3, 2, TERMS_3_2)
-TILE_KERNEL(2_3, 2, 3, TERMS_2_3)
 TILE_KERNEL(3_1, 3, 1, TERMS_3_1)
 TILE_KERNEL(1_3, 1, 3, TERMS_1_3)
 TILE_KERNEL(2_2, 2, 2, TERMS_2_2)
@@ -401,29 +406,29 @@ INLINE void block(tile_fn *f, const int a_parts, const int b_parts, const char *
                                               pack_a_##a, pack_b_##b, block_##a##_##b };
 CORE(f32, f32, 3, 3, 3_3)
 CORE(f32, bf16, 3, 1, 3_1)
-CORE(f32, f16, 3, 2, 3_2)
+CORE(short, f16, 2, 2, short)
 CORE(bf16, f32, 1, 3, 1_3)
 CORE(bf16, bf16, 1, 1, 1_1)
 CORE(bf16, f16, 1, 2, 1_2)
-CORE(f16, f32, 2, 3, 2_3)
+CORE(f16, short, 2, 2, short)
 CORE(f16, bf16, 2, 1, 2_1)
 CORE(f16, f16, 2, 2, 2_2)
-CORE(short, q8_0, 2, 2, short)
-CORE(short, q4_0, 2, 2, short)
-CORE(bf16, q8_0, 1, 2, 1_2)
-CORE(bf16, q4_0, 1, 2, 1_2)
-CORE(f16, q8_0, 2, 2, short)
-CORE(f16, q4_0, 2, 2, short)
+CORE(f32_one, q8_0, 1, 1, 1_1)
+CORE(f32_one, q4_0, 1, 1, 1_1)
+CORE(bf16, q8_0, 1, 1, 1_1)
+CORE(bf16, q4_0, 1, 1, 1_1)
+CORE(f16_one, q8_0, 1, 1, 1_1)
+CORE(f16_one, q4_0, 1, 1, 1_1)
 
 const gemm_core *K(gemm_amx)(dtype a, dtype b)
 {
     static const gemm_core *const all[GENET_DTYPE_COUNT][GENET_DTYPE_COUNT] = {
-        [GENET_F32] = { [GENET_F32] = &core_f32_f32, [GENET_BF16] = &core_f32_bf16, [GENET_F16] = &core_f32_f16,
-                        [GENET_Q8_0] = &core_short_q8_0, [GENET_Q4_0] = &core_short_q4_0 },
+        [GENET_F32] = { [GENET_F32] = &core_f32_f32, [GENET_BF16] = &core_f32_bf16, [GENET_F16] = &core_short_f16,
+                        [GENET_Q8_0] = &core_f32_one_q8_0, [GENET_Q4_0] = &core_f32_one_q4_0 },
         [GENET_BF16] = { [GENET_F32] = &core_bf16_f32, [GENET_BF16] = &core_bf16_bf16, [GENET_F16] = &core_bf16_f16,
                          [GENET_Q8_0] = &core_bf16_q8_0, [GENET_Q4_0] = &core_bf16_q4_0 },
-        [GENET_F16] = { [GENET_F32] = &core_f16_f32, [GENET_BF16] = &core_f16_bf16, [GENET_F16] = &core_f16_f16,
-                        [GENET_Q8_0] = &core_f16_q8_0, [GENET_Q4_0] = &core_f16_q4_0 },
+        [GENET_F16] = { [GENET_F32] = &core_f16_short, [GENET_BF16] = &core_f16_bf16, [GENET_F16] = &core_f16_f16,
+                        [GENET_Q8_0] = &core_f16_one_q8_0, [GENET_Q4_0] = &core_f16_one_q4_0 },
     };
     return all[a][b];
 }
