@@ -36,6 +36,7 @@ enum {
     TILE_BYTES = 1024,
     PART_BYTES = 2 * TILE_BYTES,    /* a step of a panel: parts of two tiles each */
     KC = 384,
+    STEPS_AHEAD = 2,            /* what is packed then is fetched now */
     L1_BYTES = 24 << 10         /* of a panel that stays there while the other operand's pass */
 };
 
@@ -242,6 +243,14 @@ INLINE int64_t element_bytes(const dtype t)
     return t == GENET_F32 ? 4 : t == GENET_Q8_0 ? sizeof(quant_q8_0) : t == GENET_Q4_0 ? sizeof(quant_q4_0) : 2;
 }
 
+/* A panel's step, element after element in one direction or the other, is short
+ * runs far apart, which the processor does not foresee: n of them are asked for. */
+INLINE void foresee(const char *at, int64_t run_bytes, int64_t n, int64_t apart)
+{
+    for (int64_t i = 0; i < n; i++, at += apart)
+        for (int64_t j = 0; j < run_bytes; j += 64) _mm_prefetch(at + j, _MM_HINT_T0);
+}
+
 INLINE void pack(const gemm_source *s, const dtype t, const int parts, const bool exact, const bool lines,
                  int64_t n, int64_t kc, char *to)
 {
@@ -250,13 +259,20 @@ INLINE void pack(const gemm_source *s, const dtype t, const int parts, const boo
     corner c = { .line = block ? s->line / QUANT_BLOCK * size : s->line, .depth = s->depth };
     int64_t line_bytes = block ? c.line : s->line * size, step_bytes = block ? size : STEP * s->depth * size;
     for (int64_t i = 0; i < n; i += PANEL)
-        for (int64_t k = 0; k < kc; k += STEP, to += parts * PART_BYTES)
+        for (int64_t k = 0; k < kc; k += STEP, to += parts * PART_BYTES) {
+            int64_t later = k + STEPS_AHEAD * STEP, deep = min_i64(STEP, kc - later);
+            const char *at = s->at + i * line_bytes + later / STEP * step_bytes;
+            if (!block && later < kc && s->line == 1)
+                foresee(at, min_i64(PANEL, n - i) * size, deep, s->depth * size);
+            if (!block && later < kc && s->depth == 1)
+                foresee(at, deep * size, min_i64(PANEL, n - i), s->line * size);
             for (int half = 0; half < 2; half++) {
                 c.at = s->at + (i + half * LINES) * line_bytes + k / STEP * step_bytes;
                 c.lines = (int)max_i64(0, min_i64(LINES, n - i - half * LINES));
                 c.deep = (int)min_i64(STEP, kc - k);
                 pack_tile(&c, t, parts, exact, lines, to + half * TILE_BYTES);
             }
+        }
 }
 
 #define PACK_A(name, type, parts, exact)                                                            \
