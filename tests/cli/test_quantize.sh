@@ -42,9 +42,9 @@ for q in "$model-q8_0" "$model-q4_0" "$work/tables"; do
     same "$work/out" "$work/one"
     expect 0 "." "$GENET" complete "$q" --prompt "GENET_API int"
 done
-# the same numbers, as f32: what was rounded stays rounded
+# the same numbers, as f32: what was rounded stays rounded; with blocks products may round activations too
 expect 0 "as f32" "$GENET" export "$model-q8_0" --out "$work/wide"
-near "$(perplexity_of "$work/wide")" "$(perplexity_of "$model-q8_0")" 0.00001 || fail "f32 made of q8_0 predicts differently"
+near "$(perplexity_of "$work/wide")" "$(perplexity_of "$model-q8_0")" 0.002 || fail "f32 made of q8_0 predicts differently"
 grep -q quantization "$work/wide/config.json" && fail "f32 weights are said to be quantised"
 expect 0 "." "$GENET" quantize "$work/wide" --out "$work/again"
 same "$work/again/model.safetensors" "$model-q8_0/model.safetensors"
