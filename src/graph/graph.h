@@ -212,6 +212,8 @@ tensor *genet__saved(tensor *t);
 
 /* Is input k of this op state that it rewrites? */
 static inline bool genet__rewrites(const op *o, int k) { return k < MAX_IN && o->state_in >> k & 1; }
+/* May its kernel's result lie where input k, which ends there, lies? */
+static inline bool genet__replaces(const op *o, int k) { return k < MAX_IN && o->over >> k & 1; }
 
 /* Is input k of elementwise y given whole, not element by element? */
 static inline bool genet__given_whole(const tensor *y, int k) { return y->op->flags & OPF_INDEXED && k == 1; }

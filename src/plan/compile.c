@@ -59,7 +59,7 @@ static void take(pass *s, tensor *old, tensor *new)
 static bool needs_copy(const tensor *y, int k, const tensor *x, tensor *const lowered_in[])
 {
     if (genet__rewrites(y->op, k) || y->op->flags & OPF_VIEW) return false;
-    bool dense = !(y->op->flags & OPF_STRIDED) || y->op->over >> k & 1 || genet__given_whole(y, k);
+    bool dense = !(y->op->flags & OPF_STRIDED) || genet__replaces(y->op, k) || genet__given_whole(y, k);
     if (dense && !genet__is_dense(x)) return true;
     for (int s = 0; s < k; s++)
         if (genet__rewrites(y->op, s) && lowered_in[s] && lowered_in[s]->root == x->root) return true;

@@ -165,7 +165,7 @@ static void share_over(genet_plan *p, int s)
     const tensor *y = p->step[s].head;
     for (int k = 0; k < l->n_in && k < MAX_IN; k++) {
         const tensor *x = p->arg[s][l->n_out + k];
-        if (!(y->op->over >> k & 1) || !x || !alone_in_block(p, y) || !alone_in_block(p, x)) continue;
+        if (!genet__replaces(y->op, k) || !x || !alone_in_block(p, y) || !alone_in_block(p, x)) continue;
         const block *to = &p->block[p->block_of[y->id]], *from = &p->block[p->block_of[x->root->id]];
         bool fits = !from->fixed && from->death == s && to->birth == s && to->size_bytes == from->size_bytes &&
                     to->size_bytes > 0 && x->dtype == y->dtype && genet__plan_whole(x);
