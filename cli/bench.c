@@ -25,7 +25,7 @@ static const field table[] = {
     { "repetitions", FIELD_INT, AT(repetitions), "5", 1, BENCH_MOST, NULL, 0, "of a model: how often; the median counts (-r)" },
     { "only",    FIELD_STRING, AT(only),    NULL, 0, 0, NULL, 0, "ops whose name holds this text" },
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object a line" },
-    { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    { "threads", FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 

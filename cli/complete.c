@@ -20,7 +20,7 @@ static const field table[] = {
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "answer in JSON" },
     { "time",    FIELD_STRING, AT(time),    NULL, 0, 0, NULL, 0, "type this file's text and say how long answers take" },
     { "strokes", FIELD_INT,    AT(strokes), "200", 1, 1e6, NULL, 0, "of it so many characters" },
-    { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    { "threads", FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const char details[] =

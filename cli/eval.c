@@ -18,7 +18,7 @@ static const field table[] = {
       "text: files and folders, .gz too; - is standard input (required)" },
     { "lines",   FIELD_BOOL,   AT(lines),   "false", 0, 0, NULL, 0, "score each line by itself" },
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object; with --lines, one a line" },
-    { "threads", FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    { "threads", FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const char details[] =

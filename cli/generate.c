@@ -28,7 +28,7 @@ static const field table[] = {
     { "prompt_file", FIELD_STRING, AT(prompt_file), NULL, 0, 0, NULL, 0, "or a file that holds it; - is standard input" },
     { "json",    FIELD_BOOL,   AT(json),     "false", 0, 0, NULL, 0,
       "print one JSON object for each text, without the prompt" },
-    { "threads", FIELD_INT,    AT(threads),  "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    { "threads", FIELD_INT,    AT(threads),  "0", 0, 1024, NULL, 0, "0: all the cores there are" },
     PROFILE_FIELDS(AT(profile), "and write what each thread did when to this file, for chrome://tracing"),
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };

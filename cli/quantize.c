@@ -21,7 +21,7 @@ static const field table[] = {
     { "out",        FIELD_STRING, AT(out), NULL, 0, 0, NULL, 0, "folder to make; default: FOLDER-TYPE" },
     { "data",       FIELD_STRING, AT(data), NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
       "text to measure the perplexity of, before and after: files and folders" },
-    { "threads",    FIELD_INT,    AT(threads), "0", 0, 4096, NULL, 0, "0: all the cores there are" },
+    { "threads",    FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
 };
 static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const char details[] =

@@ -55,7 +55,7 @@ static const field table[] = {
       "bf16: mixed precision; weights, optimiser and sums stay f32, products and what is kept for them are bf16" },
     { "seed",          FIELD_INT,    AT(seed),          "1337", 0, 9e15, NULL, 0,
       "of initial weights, batches and dropout" },
-    { "threads",       FIELD_INT,    AT(threads),       "0", 0, 4096, NULL, RENEW,
+    { "threads",       FIELD_INT,    AT(threads),       "0", 0, 1024, NULL, RENEW,
       "0: all the cores there are; results do not depend on it" },
 };
 const fields genet__train_fields = { "training", table, sizeof table / sizeof *table };
