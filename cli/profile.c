@@ -5,10 +5,12 @@
  * multiply-adds or bytes at the speed of memory.  Above 100 % of memory means
  * that operands stayed in the caches.  Lines under the table say what passes
  * outside the kernels. */
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -19,10 +21,23 @@ enum { MAX_LINES = 40, MAX_OPS = 8 };
 static const field table[] = { PROFILE_FIELDS(0, "write what each thread did when to this file, for chrome://tracing") };
 const fields cli_profile_fields = { "profiling", table, sizeof table / sizeof *table };
 
+/* Told before the work, not after it: can a file be written at path? */
+static bool check_place(const char *path, genet_err *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (n >= sizeof folder) return genet__err_set(err, GENET_ERR_USAGE, "the name of the trace is too long");
+    memcpy(folder, slash ? path : ".", slash ? n : 1);
+    folder[slash ? n : 1] = '\0';
+    return access(folder, W_OK | X_OK) == 0 || access(path, W_OK) == 0 || genet__err_errno(err, "write", path);
+}
+
 bool cli_profile_check(const profile_options *o, genet_err *err)
 {
-    return !o->profile_trace || o->profile ||
-           genet__err_set(err, GENET_ERR_USAGE, "--profile-trace is written by --profile: add it");
+    if (!o->profile_trace) return true;
+    if (!o->profile) return genet__err_set(err, GENET_ERR_USAGE, "--profile-trace is written by --profile: add it");
+    return check_place(o->profile_trace, err);
 }
 
 /* Rows of one op and shapes, whatever their names. */

@@ -23,4 +23,6 @@ grep -Eq '^outside kernels: .* open .* compile' "$work/words" || fail "no table 
 expect 2 'add it' "$GENET" generate "$work/plain" -p The --profile-trace "$work/x"
 expect 2 'add it' "$GENET" train gpt2 --data "$text" --out "$work/x" $tiny --profile-trace "$work/x"
 expect 1 'No such file' "$GENET" generate "$work/plain" -p The -n 1 --profile --profile-trace "$work/none/x"
+expect 1 'No such file' "$GENET" train gpt2 --data "$text" --out "$work/none-yet" $tiny --profile --profile-trace "$work/none/x"
+[ -e "$work/none-yet" ] && fail "a run began whose trace cannot be written"
 finish
