@@ -7,41 +7,11 @@
  * rising k whatever its tile's shape, so no cut of C changes a bit. */
 #include "base/quant.h"
 #include "device/cpu/gemm.h"
+#include "device/cpu/lanes.h"
 #include "device/cpu/widen.h"
-#if defined(__AVX512F__) || defined(__FMA__)
-#include <immintrin.h>
-#endif
 
-#define INLINE static inline __attribute__((always_inline))
-/* For the loops over a tile, which must vanish, and those that must stay. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#define ROLLED _Pragma("clang loop unroll(disable)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#define ROLLED _Pragma("GCC unroll 1")
-#endif
-
-typedef real vec     __attribute__((vector_size(VEC_BYTES)));
-typedef real vec_mem __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
 typedef real four     __attribute__((vector_size(4 * sizeof(real))));
 typedef real four_mem __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-INLINE vec load(const real *p) { return *(const vec_mem *)p; }
-INLINE void store(real *p, vec v) { *(vec_mem *)p = v; }
-
-/* x * y + z in every lane; AVX builds are of float. */
-INLINE vec fma_lanes(vec x, vec y, vec z)
-{
-#if defined(__AVX512F__)
-    return _mm512_fmadd_ps(x, y, z);
-#elif defined(__FMA__)
-    return _mm256_fmadd_ps(x, y, z);
-#else
-    return x * y + z;
-#endif
-}
-INLINE vec all_lanes(real x) { return x - (vec){ 0 }; }
 
 /* --- the tile kernel ----------------------------------------------------------- */
 

@@ -9,19 +9,9 @@
  * depth is adjacent, columns are dot products, four at a time; a task has a
  * range of columns. */
 #include "base/quant.h"
+#include "device/cpu/lanes.h"
 #include "device/cpu/matvec.h"
 #include "device/cpu/widen.h"
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
-
-#define INLINE static inline __attribute__((always_inline))
-/* For the loops over registers, which must vanish. */
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 
 enum {
     ROOM_BYTES = LOCAL_BYTES - EW_LOCAL_BYTES,
@@ -36,25 +26,6 @@ enum {
     WIDE = 16384,           /* columns that make long runs by parts */
     Y_REALS = (128 << 10) / (int)sizeof(real)
 };
-
-typedef real vec     __attribute__((vector_size(VEC_BYTES)));
-typedef real vec_mem __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
-
-INLINE vec load(const real *p) { return *(const vec_mem *)p; }
-INLINE void store(real *p, vec v) { *(vec_mem *)p = v; }
-INLINE vec all_lanes(real x) { return x - (vec){ 0 }; }
-
-/* x * y + z in every lane; AVX builds are of float. */
-INLINE vec fma_lanes(vec x, vec y, vec z)
-{
-#if defined(__AVX512F__)
-    return _mm512_fmadd_ps(x, y, z);
-#elif defined(__FMA__)
-    return _mm256_fmadd_ps(x, y, z);
-#else
-    return x * y + z;
-#endif
-}
 
 /* --- weights made real -------------------------------------------------------------- */
 
