@@ -148,6 +148,8 @@ GENET_API T genet_attention(T q, T k, T v, const genet_attention_options *o);
  * for 0.  interleaved pairs (2i, 2i+1) or halves (i, i + D/2).
  * Su et al. 2021, arXiv 2104.09864. */
 GENET_API T genet_rope(T x, T position, double base, bool interleaved);
+/* The same by frequencies (D/2) of x's type, radians a position: how models stretch their context. */
+GENET_API T genet_rope_by(T x, T position, T frequencies, bool interleaved);
 
 /* --- chance: counters, never state ---------------------------------------
  * rng: i32 (4): seed low, seed high, step, row of the global batch where this

@@ -111,6 +111,27 @@ static bool set_string(const field *f, void *at, const char *text, arena *a, gen
     return true;
 }
 
+/* As text in one line: equal values, equal text. */
+static bool set_tree(const field *f, void *at, const json_t *j, arena *a, genet_err *err)
+{
+    str text = { 0 };
+    if (json_is_null(j)) return set_string(f, at, NULL, a, err);
+    if (!json_is_object(j) && !json_is_array(j))
+        return genet__err_set(err, GENET_ERR_USAGE, "%s must be a JSON object or array", f->name);
+    genet__json_print(j, 0, &text);
+    bool ok = set_string(f, at, genet__str(&text), a, err);
+    genet__str_release(&text);
+    return ok;
+}
+
+static bool text_to_tree(const field *f, void *at, const char *text, arena *a, genet_err *err)
+{
+    json_t *j = genet__json_parse(text, strlen(text), f->name, err);
+    bool ok = j && set_tree(f, at, j, a, err);
+    json_decref(j);
+    return ok;
+}
+
 static bool list_add(const field *f, int_list *list, int64_t x, genet_err *err)
 {
     TRY(check_range(f, (double)x, err));
@@ -175,6 +196,8 @@ static bool set_text(const field *f, void *object, const char *text, arena *a, g
         return text_to_bool(f, at, text ? text : "", err);
     case FIELD_INT_LIST:
         return text_to_list(f, at, text, err);
+    case FIELD_JSON:
+        return text_to_tree(f, at, text, a, err);
     default:
         return set_string(f, at, text, a, err);
     }
@@ -184,7 +207,7 @@ size_t genet__field_bytes(const field *f)
 {
     static const size_t size[] = {
         [FIELD_INT] = sizeof(int64_t), [FIELD_DOUBLE] = sizeof(double), [FIELD_BOOL] = sizeof(bool),
-        [FIELD_STRING] = sizeof(char *), [FIELD_CHOICE] = sizeof(char *), [FIELD_INT_LIST] = sizeof(int_list)
+        [FIELD_STRING] = sizeof(char *), [FIELD_CHOICE] = sizeof(char *), [FIELD_JSON] = sizeof(char *), [FIELD_INT_LIST] = sizeof(int_list)
     };
     return size[f->type];
 }
@@ -222,6 +245,9 @@ static json_t *list_to_json(const int_list *list)
     return j;
 }
 
+/* NULL: no memory; the text was printed from JSON. */
+static json_t *tree_to_json(const char *text) { return text ? json_loads(text, 0, NULL) : json_null(); }
+
 static json_t *value_to_json(const field *f, const void *at)
 {
     switch (f->type) {
@@ -229,6 +255,7 @@ static json_t *value_to_json(const field *f, const void *at)
     case FIELD_DOUBLE:   return json_real(*(const double *)at);
     case FIELD_BOOL:     return json_boolean(*(const bool *)at);
     case FIELD_INT_LIST: return list_to_json(at);
+    case FIELD_JSON:     return tree_to_json(*(const char *const *)at);
     default:             return *(const char *const *)at ? json_string(*(const char *const *)at) : json_null();
     }
 }
@@ -284,6 +311,9 @@ static bool set_json(const field *f, void *at, const json_t *j, const char *wher
     case FIELD_INT_LIST:
         *named = false;
         return json_to_list(f, at, value, err);
+    case FIELD_JSON:
+        *named = false;
+        return set_tree(f, at, value, a, err);
     default:
         if (!json_is_null(value)) TRY(genet__json_string(j, f->name, where, &text, NULL, err));
         *named = false;
@@ -340,6 +370,7 @@ static const char *placeholder(const field *f)
     case FIELD_BOOL:     return "";
     case FIELD_INT_LIST: return " N,N,...";
     case FIELD_CHOICE:   return f->choices;
+    case FIELD_JSON:     return " JSON";
     default:             return " TEXT";
     }
 }

@@ -12,6 +12,7 @@ typedef enum field_type {
     FIELD_BOOL,         /* bool; on the command line --name, --name true|false or --no-name */
     FIELD_STRING,       /* const char *, in the arena */
     FIELD_CHOICE,       /* const char *: one of choices "a|b|c" */
+    FIELD_JSON,         /* const char *: a JSON object or array as text, NULL for null; in the arena */
     FIELD_INT_LIST      /* int_list: "64,64"; empty allowed */
 } field_type;
 

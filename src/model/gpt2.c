@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stddef.h>
 #include "base/err.h"
-#include "model/model.h"
+#include "model/parts.h"
 
 typedef struct gpt2 {
     const char *activation_function;
@@ -86,15 +86,6 @@ static tensor *project(net *n, const char *name, tensor *x, int64_t out, double 
 
 static double residual_std(const gpt2 *c) { return c->initializer_range / sqrt(2.0 * (double)c->n_layer); }
 
-/* Keys or values (B, T, H, D) through a cache (B, S, H, D): the whole of it. */
-static tensor *remembered(net *n, const char *name, tensor *x, const model_inputs *in)
-{
-    if (!in->cache_length || x->poisoned) return x;
-    int64_t B = in->cache_rows ? in->cache_rows : dim_of(x, 0), H = dim_of(x, 2), D = dim_of(x, 3);
-    tensor *cache = genet__net_state(n, name, PARAM_CACHE, GENET_DIMS(B, in->cache_length, H, D));
-    return genet_write_at(cache, x, in->position);
-}
-
 /* What scores are multiplied by in block `layer`; the division by layer + 1 is
  * Mistral's (modeling_gpt2.py: scale_attn_by_inverse_layer_idx). */
 static double score_scale(const gpt2 *c, int64_t layer)
@@ -110,8 +101,8 @@ static tensor *attention(net *n, const gpt2 *c, tensor *x, const model_inputs *i
     if (!in->cache_length) qkv = genet__net_operand(n, qkv);                        /* caches are f32 */
     tensor *heads = genet_reshape(qkv, GENET_DIMS(B, T, 3 * H, D));
     tensor *q = genet_slice(heads, 2, 0, H, 1);                                     /* (B, T, H, D) */
-    tensor *k = remembered(n, "cache_k", genet_slice(heads, 2, H, H, 1), in);       /* (B, S, H, D) */
-    tensor *v = remembered(n, "cache_v", genet_slice(heads, 2, 2 * H, H, 1), in);
+    tensor *k = genet__remembered(n, "cache_k", genet_slice(heads, 2, H, H, 1), in);       /* (B, S, H, D) */
+    tensor *v = genet__remembered(n, "cache_v", genet_slice(heads, 2, 2 * H, H, 1), in);
     int stream = genet__net_stream(n);
     bool drop = n->training && n->rng && c->attn_pdrop > 0;
     genet_attention_options o = { .position = in->position, .rows = in->rows, .causal = true, .rng = drop ? n->rng : NULL,
@@ -157,7 +148,7 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
 {
     const gpt2 *c = config;
     init how = INIT_OF_NORMAL(c->initializer_range);
-    int64_t B = dim_of(in->x, 0), T = dim_of(in->x, 1), C = c->n_embd, V = c->vocab_size;
+    int64_t C = c->n_embd, V = c->vocab_size;
     net_push(n, "transformer", -1);
     tensor *wte = embedding(n, "wte", V, C, how);
     net_push(n, "wpe", -1);
@@ -166,16 +157,9 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     tensor *x = genet_add(genet__embed(wte, in->x), positions(n, wpe, in));         /* (B, T, C) */
     x = dropout(n, x, c->embd_pdrop);
     for (int64_t i = 0; i < c->n_layer; i++) x = block(n, c, x, in, i);
-    if (in->select) {
-        x = genet_gather(genet_reshape(x, GENET_DIMS(B * T, C)), in->select);       /* (B, C) */
-        T = 1;
-    }
-    x = layer_norm(n, "ln_f", x, c->layer_norm_epsilon);
+    x = layer_norm(n, "ln_f", genet__selected(x, in), c->layer_norm_epsilon);
     net_pop(n);
-    tensor *head = c->tie_word_embeddings ? wte : embedding(n, "lm_head", V, C, how);
-    tensor *rows = genet_reshape(genet__net_operand(n, x), GENET_DIMS(B * T, C));
-    tensor *logits = genet_matmul(rows, genet_transpose(genet__net_operand(n, head), 0, 1));
-    return genet_tensor_set_name(genet_reshape(logits, GENET_DIMS(B, T, V)), "logits");
+    return genet__logits(n, x, c->tie_word_embeddings ? wte : embedding(n, "lm_head", V, C, how));
 }
 
 /* The causal masks that older files carry along. */

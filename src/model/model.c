@@ -8,7 +8,10 @@
 
 enum { GENERATION_MAX_BYTES = 1 << 20 };
 
-const family *const genet__families[] = { &genet__family_gpt2, &genet__family_mlp, NULL };
+const family *const genet__families[] = {
+    &genet__family_gpt2, &genet__family_llama, &genet__family_mistral, &genet__family_qwen2, &genet__family_qwen3,
+    &genet__family_mlp, NULL,
+};
 
 const family *genet__family_find(const char *name)
 {
@@ -19,6 +22,14 @@ const family *genet__family_find(const char *name)
 
 /* --- configs -------------------------------------------------------------------- */
 
+/* As config.json's fields are where it does not have them. */
+static bool set_defaults(const family *f, void *config, arena *a, genet_err *err)
+{
+    TRY(genet__fields_defaults(f->config, config, a, err));
+    for (const char *const *d = f->defaults; d && *d; d += 2) TRY(genet__fields_set(f->config, config, d[0], d[1], a, err));
+    return true;
+}
+
 void *genet__family_config(const family *f, arena *a, genet_err *err)
 {
     void *config = genet__arena_alloc(a, f->config_bytes);
@@ -26,8 +37,7 @@ void *genet__family_config(const family *f, arena *a, genet_err *err)
         genet__err_memory(err);
         return NULL;
     }
-    if (!genet__fields_defaults(f->config, config, a, err) || !genet__fields_defaults(f->options, config, a, err))
-        return NULL;
+    if (!set_defaults(f, config, a, err) || !genet__fields_defaults(f->options, config, a, err)) return NULL;
     return config;
 }
 
@@ -61,13 +71,29 @@ static bool read_ends(model *m, json_t *config, const char *where, genet_err *er
     return !json_object_set_new(config, key, json_integer(m->ends.at[0])) || genet__err_memory(err);
 }
 
-/* Fields that config.json has and genet does not know are passed over; one that is null is one that is not there. */
+/* null is -1 where that means "none"; elsewhere it is a field that is not there. */
+static bool drop_nulls(const family *f, json_t *config, genet_err *err)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(config, next, key, value) {
+        if (!json_is_null(value)) continue;
+        const field *known = genet__fields_find(f->config, key);
+        bool none = known && known->type == FIELD_INT && known->min == -1;
+        if (none ? json_object_set_new(config, key, json_integer(-1)) : json_object_del(config, key)) return genet__err_memory(err);
+    }
+    return true;
+}
+
+/* Fields that config.json has and genet does not know are passed over. */
 static bool read_config(model *m, const json_t *j, const char *where, genet_err *err)
 {
     const family *f = m->family;
-    json_t *present = json_object();
-    bool ok = (present && genet__json_merge(present, j, true)) || genet__err_memory(err);
-    ok = ok && rename_aliases(f, present, where, err) && read_ends(m, present, where, err) &&
+    json_t *present = json_deep_copy(j);
+    bool ok = present || genet__err_memory(err);
+    ok = ok && (!f->settle || f->settle(present, where, err)) && drop_nulls(f, present, err) &&
+         rename_aliases(f, present, where, err) && read_ends(m, present, where, err) &&
          genet__fields_from_json(f->config, m->config, present, where, &m->arena, err);
     json_decref(present);
     return ok;
@@ -146,7 +172,7 @@ model *genet__model_new(const family *f, const void *config, genet_device *d, ui
     m->config = genet__arena_alloc(&m->arena, f->config_bytes);
     bool ok = m->config || genet__err_memory(err);
     if (ok && config) memcpy(m->config, config, f->config_bytes);
-    else ok = ok && genet__fields_defaults(f->config, m->config, &m->arena, err);
+    else ok = ok && set_defaults(f, m->config, &m->arena, err);
     if (ok && (m->params = genet__params_new(d, seed, err))) return m;
     genet__model_free(m);
     return NULL;
@@ -256,7 +282,8 @@ model *genet__model_open(const char *folder, genet_device *d, model_weights how,
     bool ok = m;
     ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
     if (ok && how < MODEL_READ_ONLY) ok = read_generation(m, folder, err);
-    if (ok && how != MODEL_NO_WEIGHTS) ok = load(m, folder, how, err);
+    if (ok && how != MODEL_NO_WEIGHTS)
+        ok = load(m, folder, how, err) && genet__params_place(m->params, err) && genet__params_fill(m->params, err);
     if (ok) return m;
     /* what would be wrong usage on the command line is a fault of the file here */
     if (err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;

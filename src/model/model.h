@@ -29,6 +29,9 @@ typedef struct family {
     size_t      config_bytes;
     const fields *config;       /* as config.json has them, with its defaults */
     const fields *options;      /* what one chooses for a new model, with good presets for a small one */
+    const char *const *defaults;    /* "field", "value", ..., NULL: where config.json's differ from the table's; may be NULL */
+    /* Before config.json's fields are read: bring what releases spell differently into the table's form; may be NULL. */
+    bool      (*settle)(json_t *config, const char *where, genet_err *err);
     /* Fill the fields that options imply, before check; may be NULL. */
     void      (*prepare)(void *config);
     /* Impossible configs, in words; ranges of single fields are checked already. */
@@ -44,7 +47,8 @@ typedef struct family {
     const char *const (*alias)[2];      /* other names of config fields: { theirs, ours }, ended by NULL; may be NULL */
 } family;
 
-extern const family genet__family_gpt2, genet__family_mlp;
+extern const family genet__family_gpt2, genet__family_llama, genet__family_mistral, genet__family_qwen2, genet__family_qwen3;
+extern const family genet__family_mlp;
 /* All of them, ended by NULL. */
 extern const family *const genet__families[];
 const family *genet__family_find(const char *name);

@@ -22,9 +22,11 @@ static double uniform_bound(const init *how)
     return how->a;
 }
 
-static double value_at(const init *how, uint64_t seed, uint32_t stream, uint64_t i, double bound)
+static double value_at(const param *w, uint64_t seed, uint32_t stream, uint64_t i, double bound)
 {
+    const init *how = &w->init;
     switch (how->kind) {
+    case INIT_GIVEN:  return w->given[i];
     case INIT_ONES:   return 1;
     case INIT_NORMAL: return how->a * genet__rng_normal(seed, stream, 0, i);
     case INIT_UNIFORM: case INIT_XAVIER: case INIT_KAIMING:
@@ -45,7 +47,7 @@ static void fill_one(const params *p, param *w, double *wide, float *narrow)
     for (int64_t start = 0; start < n; start += CHUNK) {
         int64_t count = n - start < CHUNK ? n - start : CHUNK;
         for (int64_t i = 0; i < count && !(is_constant(&w->init) && start); i++) {
-            wide[i] = value_at(&w->init, p->seed, stream, (uint64_t)(start + i), bound);
+            wide[i] = value_at(w, p->seed, stream, (uint64_t)(start + i), bound);
             narrow[i] = (float)wide[i];
         }
         const void *from = w->dtype == GENET_F64 ? (const void *)wide : narrow;

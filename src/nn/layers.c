@@ -104,6 +104,15 @@ tensor *genet__layer_norm(net *n, const char *name, tensor *x, double eps)
     return y;
 }
 
+tensor *genet__rms_norm(net *n, const char *name, tensor *x, double eps)
+{
+    if (x->poisoned) return x;
+    net_push(n, name, -1);
+    tensor *y = genet_rms_norm(x, genet__net_weight(n, "weight", GENET_DIMS(dim_of(x, -1)), INIT_OF_ONES), eps);
+    net_pop(n);
+    return y;
+}
+
 tensor *genet__embedding(net *n, const char *name, int64_t rows, int64_t width, init weight)
 {
     net_push(n, name, -1);

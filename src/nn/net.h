@@ -45,6 +45,8 @@ typedef struct linear_options {
 tensor *genet__linear(net *n, const char *name, tensor *x, int64_t out, const linear_options *o);
 /* Over the last dimension, with weight (from 1) and bias (from 0). */
 tensor *genet__layer_norm(net *n, const char *name, tensor *x, double eps);
+/* Over the last dimension, with weight (from 1): x / rms(x) * weight. */
+tensor *genet__rms_norm(net *n, const char *name, tensor *x, double eps);
 /* The table (rows, width) called NAME.weight, to embed from or multiply by: of any type. */
 tensor *genet__embedding(net *n, const char *name, int64_t rows, int64_t width, init weight);
 /* Rows of a table as f32: ids (I...) -> (I..., width). */
@@ -63,6 +65,7 @@ activation_fn *genet__activation(const char *name);
 /* How model code spells them. */
 #define linear(...)     genet__linear(__VA_ARGS__)
 #define layer_norm(...) genet__layer_norm(__VA_ARGS__)
+#define rms_norm(...)   genet__rms_norm(__VA_ARGS__)
 #define embedding(...)  genet__embedding(__VA_ARGS__)
 #define dropout(...)    genet__dropout(__VA_ARGS__)
 #define net_push(...)   genet__net_push(__VA_ARGS__)

@@ -112,6 +112,22 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
     return t;
 }
 
+tensor *genet__params_fixed(params *p, graph *g, const char *name, int rank, const int64_t *dim, const double *values)
+{
+    tensor *t = genet__params_tensor(p, g, name, PARAM_FIXED, GENET_F32, rank, dim, (init){ INIT_GIVEN, 0, 0, 0 });
+    param *w = t->poisoned ? NULL : genet__params_find(p, t->name);
+    if (!w || w->given) return t;
+    size_t n_bytes = (size_t)genet__numel(&w->shape) * sizeof *values;
+    double *copy = genet__arena_alloc(&p->arena, n_bytes);
+    if (!copy) {
+        genet__fail(&g->poison, "out of memory for %s", w->name);
+        return &g->poison;
+    }
+    memcpy(copy, values, n_bytes);
+    w->given = copy;
+    return t;
+}
+
 /* Names in g are made inside its scope, and the weight's name is whole already. */
 tensor *genet__params_derived(params *p, tensor *weight)
 {

@@ -17,7 +17,8 @@ typedef enum param_kind {
     PARAM_BUFFER    = 2,    /* carried along, not learned; saved with the model */
     PARAM_OPTIMISER = 4,    /* moments; saved by a training run only */
     PARAM_CACHE     = 8,    /* outlives a run, never saved: keys and values, summed gradients */
-    PARAM_DERIVED   = 16    /* a weight's values in another type: follows every write to it, never saved */
+    PARAM_DERIVED   = 16,   /* a weight's values in another type: follows every write to it, never saved */
+    PARAM_FIXED     = 32    /* what the config alone decides (a table of angles): never written, never saved */
 } param_kind;
 
 /* How a fresh tensor begins.  Draws are counters (seed, hash of the name,
@@ -28,7 +29,8 @@ typedef enum init_kind {
     INIT_NORMAL,            /* mean 0, standard deviation a */
     INIT_UNIFORM,           /* in [-a, a) */
     INIT_XAVIER,            /* uniform, a * sqrt(6 / (fan_in + fan_out)); Glorot & Bengio 2010 */
-    INIT_KAIMING            /* uniform, a * sqrt(3 / fan_in); He et al. 2015, arXiv 1502.01852 */
+    INIT_KAIMING,           /* uniform, a * sqrt(3 / fan_in); He et al. 2015, arXiv 1502.01852 */
+    INIT_GIVEN              /* the values of a fixed one */
 } init_kind;
 typedef struct init { init_kind kind; double a; int64_t fan_in, fan_out; } init;
 #define INIT_OF_ZEROS   ((init){ INIT_ZEROS, 0, 0, 0 })
@@ -52,6 +54,7 @@ typedef struct param {
     bool        filled;             /* has been given values */
     bool        adopted;            /* lies in a mapped file: never written */
     struct param *derived;          /* of a weight: its form in another type, or NULL */
+    const double *given;            /* of INIT_GIVEN: its values */
     void       *address;            /* on the device; NULL until placed */
     size_t      size_bytes;
 } param;
@@ -82,6 +85,8 @@ params *genet__params_beside(const params *shared, genet_err *err);
  * graph.  Another shape or type than before poisons the graph. */
 tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
                              int rank, const int64_t *dim, init how);
+/* A constant of the model, of this shape: values (copied, when this declares it) are its elements. */
+tensor *genet__params_fixed(params *p, graph *g, const char *name, int rank, const int64_t *dim, const double *values);
 /* The bf16 form of the weight whose node in g is `weight` (or a state of its name), declared now if it is new.
  * What writes the weight refreshes it: these functions themselves; a graph that updates the weight must do so too. */
 tensor *genet__params_derived(params *p, tensor *weight);

@@ -11,14 +11,14 @@ enum { RESTART = 32, TABLE_ROWS = 32, GRAIN = 16384 };
 typedef struct rope {
     int64_t B, T, H, D;
     int64_t rows;               /* of the table: T, or B * T when positions are given */
-    const operand *x, *position;
+    const operand *x, *position, *freq;
     real   *table;
 } rope;
 
 static rope open_rope(const launch *l)
 {
     const operand *x = launch_in(l, 0), *position = launch_in(l, 1);
-    rope r = { x->dim[0], x->dim[1], x->dim[2], x->dim[3], x->dim[1], x, position, (real *)l->shared };
+    rope r = { x->dim[0], x->dim[1], x->dim[2], x->dim[3], x->dim[1], x, position, launch_in(l, 2), (real *)l->shared };
     if (position->rank) r.rows = r.B * r.T;         /* its address is not known yet when memory is planned */
     return r;
 }
@@ -45,12 +45,18 @@ static int64_t position_of(const rope *r, int64_t row)
     return row % r->T + (p->rank ? ((const int32_t *)p->data)[row / r->T * p->stride[0]] : 0);
 }
 
+/* Radians a position of pair i: as given, or base^(-2i/D). */
+static double speed_of(const rope *r, double base, int64_t i)
+{
+    return r->freq->rank ? (double)((const real *)r->freq->data)[i * r->freq->stride[0]] : pow(base, -2.0 * (double)i / (double)r->D);
+}
+
 /* Rows first .. last of the table; backwards: by the negative angle. */
 static void fill_table(const rope *r, double base, bool backwards, int64_t first, int64_t last)
 {
     int64_t half = r->D / 2;
     for (int64_t i = 0; i < half; i++) {
-        double speed = pow(base, -2.0 * (double)i / (double)r->D) * (backwards ? -1 : 1);
+        double speed = speed_of(r, base, i) * (backwards ? -1 : 1);
         double step_c = cos(speed), step_s = sin(speed), c = 1, s = 0;
         int64_t at = INT64_MIN;                         /* the position that c and s stand at */
         for (int64_t row = first; row < last; row++) {

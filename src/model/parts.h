@@ -1,0 +1,12 @@
+/* parts.h - what the forward passes of several families share. */
+#ifndef GENET_MODEL_PARTS_H
+#define GENET_MODEL_PARTS_H
+#include "model/model.h"
+
+/* Keys or values (B, T, H, D) through the cache NAME (B, S, H, D): the whole of it; x itself without caches. */
+tensor *genet__remembered(net *n, const char *name, tensor *x, const model_inputs *in);
+/* x (B, T, C), of which with in->select only the rows asked for, (B, 1, C), go on. */
+tensor *genet__selected(tensor *x, const model_inputs *in);
+/* x (B, T, C) by a head (V, C): "logits" (B, T, V). */
+tensor *genet__logits(net *n, tensor *x, tensor *head);
+#endif
