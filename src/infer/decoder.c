@@ -60,7 +60,7 @@ static bool build(reader *r, decoder *d, genet_err *err)
     if (d->B > 1) r->rows = genet_input(g, "rows", GENET_I32, GENET_DIMS(B, d->S));
     model_inputs in = { .x = r->x, .position = r->position, .select = r->select, .cache_length = d->S,
                         .cache_rows = d->B, .rows = r->rows };
-    r->logits = genet_copy(d->model->family->forward(&n, d->model->config, &in));
+    r->logits = genet_copy(genet__model_forward(d->model, &n, &in));
     r->plan = genet_compile(g, &r->logits, 1, d->params->device, NULL, err);
     return r->plan;
 }

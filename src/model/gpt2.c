@@ -170,10 +170,12 @@ static const char *const aliases[][2] = {
     { "num_hidden_layers", "n_layer" }, { NULL, NULL },
 };
 
+static const model_head heads[] = { { "GPT2LMHeadModel", HEAD_LM, forward }, { NULL, HEAD_NONE, NULL } };
+
 const family genet__family_gpt2 = {
-    .name = "gpt2", .architecture = "GPT2LMHeadModel", .task = "lm", .help = "GPT-2, a transformer that writes",
+    .name = "gpt2", .heads = heads, .task = "lm", .help = "GPT-2, a transformer that writes",
     .config_bytes = sizeof(gpt2), .config = &config_table, .options = &option_table,
-    .prepare = prepare, .check = check, .forward = forward,
+    .prepare = prepare, .check = check,
     .vocab_size = AT(vocab_size), .context = AT(n_positions), .prefix = "transformer.", .ignored = ignored,
     .tied = { "lm_head.weight", "transformer.wte.weight" }, .alias = aliases,
 };

@@ -288,10 +288,11 @@ static const char *const ignored[] = { ".rotary_emb.inv_freq", NULL };
         static const kin kin_##type = { __VA_ARGS__ };                                                                  \
         return forward_as(n, &kin_##type, config, in);                                                                  \
     }                                                                                                                   \
+    static const model_head type##_heads[] = { { class_name, HEAD_LM, forward_##type }, { NULL, HEAD_NONE, NULL } };      \
     const family genet__family_##type = {                                                                               \
-        .name = #type, .architecture = class_name, .task = "lm", .help = words, .config_bytes = sizeof(llama),          \
+        .name = #type, .heads = type##_heads, .task = "lm", .help = words, .config_bytes = sizeof(llama),          \
         .config = &type##_table, .options = &option_table, .defaults = type##_defaults, .settle = settle_fn,            \
-        .prepare = prepare, .check = check, .forward = forward_##type, .vocab_size = AT(vocab_size),                    \
+        .prepare = prepare, .check = check, .vocab_size = AT(vocab_size),                    \
         .context = AT(max_position_embeddings), .prefix = "model.", .ignored = ignored,                                 \
         .tied = { "lm_head.weight", "model.embed_tokens.weight" },                                                      \
     };

@@ -56,8 +56,10 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     return linear(n, name, x, c->n_output, &o);
 }
 
+static const model_head heads[] = { { "MLP", HEAD_TABLE, forward }, { NULL, HEAD_NONE, NULL } };
+
 const family genet__family_mlp = {
-    .name = "mlp", .architecture = "MLP", .task = "mlp", .help = "multilayer perceptron, for tables",
-    .config_bytes = sizeof(mlp), .config = &config_table, .options = &option_table, .forward = forward,
+    .name = "mlp", .heads = heads, .task = "mlp", .help = "multilayer perceptron, for tables",
+    .config_bytes = sizeof(mlp), .config = &config_table, .options = &option_table,
     .n_input = AT(n_input), .n_output = AT(n_output),
 };

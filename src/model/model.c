@@ -140,7 +140,7 @@ json_t *genet__model_config_json(const model *m, genet_dtype type)
 {
     const char *name = type == GENET_F16 ? "float16" : type == GENET_BF16 ? "bfloat16" : "float32";
     json_t *all = json_pack("{s:s, s:[s], s:s, s:s}", "model_type", m->family->name, "architectures",
-                            m->family->architecture, "dtype", name, "torch_dtype", name);
+                            m->head->architecture, "dtype", name, "torch_dtype", name);
     json_t *own = genet__fields_to_json(m->family->config, m->config);
     if (own) none_to_null(own);
     bool ok = all && own && write_ends(m, own) && genet__json_merge(all, own, false);
@@ -169,6 +169,7 @@ model *genet__model_new(const family *f, const void *config, genet_device *d, ui
         return NULL;
     }
     m->family = f;
+    m->head = f->heads;
     m->config = genet__arena_alloc(&m->arena, f->config_bytes);
     bool ok = m->config || genet__err_memory(err);
     if (ok && config) memcpy(m->config, config, f->config_bytes);
@@ -207,7 +208,7 @@ bool genet__model_declare(model *m, genet_err *err)
     model_inputs in = {0};
     if (f->n_input) in.x = genet_input(g, "x", GENET_F32, GENET_DIMS(1, *genet__model_int(m, f->n_input)));
     else in.x = genet_input(g, "x", GENET_I32, GENET_DIMS(1, 1));
-    f->forward(&n, m->config, &in);
+    genet__model_forward(m, &n, &in);
     bool ok = genet__graph_ok(g, err);
     genet_graph_free(g);
     return ok;

@@ -11,19 +11,47 @@
 #include "format/shards.h"
 #include "nn/net.h"
 
-/* What a forward pass reads. */
+/* What a forward pass reads.  Of an encoder-decoder x is the decoder's text. */
 typedef struct model_inputs {
     tensor *x;              /* ids, i32 (B, T); or features, f32 (B, F) */
+    tensor *lengths;        /* i32 (B): tokens of x's rows, padding after them; NULL: all T.  Only encoders look at it, and
+                             * heads that read the last token */
+    tensor *segment;        /* i32 (B, T): token_type_ids; NULL: 0 */
     tensor *position;       /* i32 (B): where x's first column stands in the text; NULL: 0 */
     tensor *select;         /* i32 (B): row of the flattened (B T) whose answer is wanted; NULL: all */
     int64_t cache_length;   /* > 0: keys and values go to caches of that many positions */
     int64_t cache_rows;     /* sequences that the caches hold; 0: B.  x's are the first of them */
     tensor *rows;           /* i32 (B, cache_length): which of them holds row b's key at each position; NULL: b itself */
+    int64_t n_labels;       /* outputs of a head that classifies */
+
+    /* of an encoder-decoder: what the encoder reads, or what came of it before */
+    tensor *source;         /* i32 (B, S) */
+    tensor *source_lengths; /* i32 (B): NULL: all S */
+    tensor *memory;         /* f32 (B, S, C): the encoder's answer, instead of source */
+    int64_t memory_length;  /* > 0: keys and values of the memory stand in caches of that many positions, where a pass that is
+                             * given source or memory puts them first */
 } model_inputs;
+
+/* What a model answers, and how its class is called in config.json's architectures. */
+typedef enum head_kind {
+    HEAD_LM,                /* logits (B, T, V) of the next token, or (B, 1, V) with select */
+    HEAD_MASKED_LM,         /* logits (B, T, V) of the token itself */
+    HEAD_NONE,              /* hidden states (B, T, C) */
+    HEAD_SEQUENCE,          /* (B, n_labels) */
+    HEAD_TOKEN,             /* (B, T, n_labels) */
+    HEAD_SPAN,              /* (B, T, 2): first and last token of an answer */
+    HEAD_TABLE              /* (B, outputs) of features */
+} head_kind;
+
+typedef struct model_head {
+    const char *architecture;
+    head_kind   kind;
+    tensor   *(*forward)(net *n, const void *config, const model_inputs *in);
+} model_head;
 
 typedef struct family {
     const char *name;           /* --model, and model_type in config.json */
-    const char *architecture;   /* architectures[0] in config.json */
+    const model_head *heads;    /* ended by one without architecture; the first is what a new model has */
     const char *task;           /* what `train NAME` means: "lm", "mlp" */
     const char *help;
     size_t      config_bytes;
@@ -36,8 +64,6 @@ typedef struct family {
     void      (*prepare)(void *config);
     /* Impossible configs, in words; ranges of single fields are checked already. */
     bool      (*check)(const void *config, genet_err *err);
-    /* (B, T, V) logits, or (B, 1, V) with select; tables: (B, outputs). */
-    tensor   *(*forward)(net *n, const void *config, const model_inputs *in);
     /* Where in the config these int64_t stand; 0: the family has none.  (No
      * config begins with one: the first field is a string.) */
     size_t      vocab_size, context, n_input, n_output;
@@ -55,6 +81,7 @@ const family *genet__family_find(const char *name);
 
 typedef struct model {
     const family *family;
+    const model_head *head;
     void         *config;
     json_t       *generation;   /* the folder's generation_config.json; NULL: it has none, or is only read */
     int_list      ends;         /* config.json's eos_token_id, when it is an array; else empty */
@@ -85,6 +112,8 @@ bool   genet__model_write_config(const model *m, const char *folder, genet_err *
 #define QUANT_METHOD "genet"
 /* What config.json says, for weights stored as `type`; NULL: no memory. */
 json_t *genet__model_config_json(const model *m, genet_dtype type);
+/* The answer of m's head, in n's graph. */
+static inline tensor *genet__model_forward(const model *m, net *n, const model_inputs *in) { return m->head->forward(n, m->config, in); }
 static inline int64_t *genet__model_int(const model *m, size_t offset)
 {
     return (int64_t *)((char *)m->config + offset);

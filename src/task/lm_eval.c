@@ -27,7 +27,7 @@ bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype t
     net n = { .graph = e->graph, .params = m->params, .dtype = type };
     e->x = genet_input(e->graph, "x", GENET_I32, GENET_DIMS(rows, T));
     e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
-    tensor *logits = m->family->forward(&n, m->config, &(model_inputs){ .x = e->x });
+    tensor *logits = genet__model_forward(m, &n, &(model_inputs){ .x = e->x });
     e->sum = genet__lm_loss(logits, e->target);
     e->count = genet_side(e->sum, 1);
     tensor *out[] = { e->sum, e->count };

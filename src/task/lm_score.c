@@ -139,7 +139,7 @@ static bool build(pass *p, scorer *s, genet_err *err)
     net n = { .graph = p->graph, .params = s->model.params };
     p->x = genet_input(p->graph, "x", GENET_I32, GENET_DIMS(p->rows, p->T));
     p->target = genet_input(p->graph, "target", GENET_I32, GENET_DIMS(p->rows, p->T));
-    tensor *logits = s->model.family->forward(&n, s->model.config, &(model_inputs){ .x = p->x });     /* (rows, T, V) */
+    tensor *logits = genet__model_forward(&s->model, &n, &(model_inputs){ .x = p->x });     /* (rows, T, V) */
     p->lse = genet_side(genet_cross_entropy(logits, p->target, NO_TARGET, 0), 2);
     p->picked = genet_gather_last(logits, genet_reshape(p->target, GENET_DIMS(p->rows, p->T, 1)));
     tensor *out[] = { p->lse, p->picked };

@@ -203,7 +203,7 @@ static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **
     (void)err;
     job *j = user;
     j->x = genet_input(n->graph, "x", GENET_F32, GENET_DIMS(rows, j->schema.n_input));
-    tensor *y = j->model->family->forward(n, j->model->config, &(model_inputs){ .x = j->x });   /* (rows, n_output) */
+    tensor *y = genet__model_forward(j->model, n, &(model_inputs){ .x = j->x });   /* (rows, n_output) */
     if (j->schema.classify) {
         j->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows));
         *loss_sum = genet_cross_entropy(y, j->target, NO_TARGET, 0);

@@ -18,7 +18,7 @@ bool genet__table_net_build(table_net *n, model *m, int64_t rows, dtype type, ge
     if (!n->graph || !n->in || !n->out) return genet__err_memory(err);
     net b = { .graph = n->graph, .params = m->params, .dtype = type };
     n->x = genet_input(n->graph, "x", GENET_F32, GENET_DIMS(rows, n->n_input));
-    n->y = genet_copy(m->family->forward(&b, m->config, &(model_inputs){ .x = n->x }));
+    n->y = genet_copy(genet__model_forward(m, &b, &(model_inputs){ .x = n->x }));
     n->plan = genet_compile(n->graph, &n->y, 1, m->params->device, NULL, err);
     if (n->plan) n->workspace_bytes = genet_plan_describe(n->plan).workspace_bytes;
     return n->plan;

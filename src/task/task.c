@@ -198,7 +198,7 @@ static void card_usage(str *s, const setup *of, const char *tokenizer)
         genet__str_add(s, "genet generate FOLDER -p \"The \" -n 100\ngenet eval FOLDER --data text.txt\n");
         genet__str_add(s, "genet train lm --from FOLDER --data more.txt --out NEW\n```\n");
         genet__str_printf(s, "\nThe tokenizer (%s) is in tokenizer.json.  transformers opens the folder too:\n"
-                          "`%s.from_pretrained(\"FOLDER\")`.\n", tokenizer, of->family->architecture);
+                          "`%s.from_pretrained(\"FOLDER\")`.\n", tokenizer, of->family->heads->architecture);
     } else {
         genet__str_add(s, "genet predict FOLDER --data new.csv\n```\n\ntable.json says how columns become numbers.\n");
     }

@@ -36,7 +36,7 @@ static void run_model(model *m, float *out)
     genet_workspace *w = genet_workspace_new(m->params->device);
     net n = { .graph = g, .params = m->params };
     tensor *x = genet_input(g, "x", GENET_I32, GENET_DIMS(B, T));
-    tensor *logits = m->family->forward(&n, m->config, &(model_inputs){ .x = x });
+    tensor *logits = genet__model_forward(m, &n, &(model_inputs){ .x = x });
     OK(genet__graph_ok(g, &err));
     genet_plan *p = genet_compile(g, &logits, 1, m->params->device, NULL, &err);
     OK(p && genet__params_bind(m->params, g, p, &err) && genet_plan_attach(p, w, &err));

@@ -65,7 +65,7 @@ static inline bool build(void *user, net *n, int64_t rows, tensor **loss_sum, te
     (void)err;
     r->x = genet_input(n->graph, "x", GENET_I32, GENET_DIMS(rows, r->T));
     r->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows, r->T));
-    tensor *logits = r->m->family->forward(n, r->m->config, &(model_inputs){ .x = r->x });
+    tensor *logits = genet__model_forward(r->m, n, &(model_inputs){ .x = r->x });
     *loss_sum = genet_cross_entropy(logits, r->target, -100, 0);
     *count = genet_side(*loss_sum, 1);
     return true;
@@ -175,7 +175,7 @@ static inline void check_forward(run *r, const int32_t *ids, int64_t B, int64_t 
     genet_graph *g = genet_graph_new();
     net n = { .graph = g, .params = r->m->params };
     tensor *x = genet_input(g, "x", GENET_I32, GENET_DIMS(B, T));
-    tensor *logits = r->m->family->forward(&n, r->m->config, &(model_inputs){ .x = x });
+    tensor *logits = genet__model_forward(r->m, &n, &(model_inputs){ .x = x });
     genet_plan *p = genet_compile(g, &logits, 1, r->device, NULL, &r->err);
     OK(r, p);
     OK(r, genet_plan_attach(p, r->space, &r->err) && genet__params_bind(r->m->params, g, p, &r->err));

@@ -65,7 +65,7 @@ static void whole(const int32_t *ids, int64_t T, float *out)
     graph *g = genet_graph_new();
     net n = { .graph = g, .params = m->params };
     tensor *x = genet_input(g, "x", GENET_I32, GENET_DIMS(1, T));
-    tensor *y = genet_copy(m->family->forward(&n, m->config, &(model_inputs){ .x = x }));
+    tensor *y = genet_copy(genet__model_forward(m, &n, &(model_inputs){ .x = x }));
     genet_plan *p = genet_compile(g, &y, 1, device, NULL, &err);
     assert_non_null(p);
     OK(genet_plan_attach(p, space, &err));

@@ -49,7 +49,7 @@ static double block_loss(model *m, genet_workspace *w, const int32_t *ids, int64
     graph *g = genet_graph_new();
     net b = { .graph = g, .params = m->params };
     tensor *x = genet_input(g, "x", GENET_I32, GENET_DIMS(1, n));
-    tensor *y = genet_copy(m->family->forward(&b, m->config, &(model_inputs){ .x = x }));
+    tensor *y = genet_copy(genet__model_forward(m, &b, &(model_inputs){ .x = x }));
     genet_plan *p = genet_compile(g, &y, 1, m->params->device, NULL, &err);
     assert_non_null(p);
     OK(genet_plan_attach(p, w, &err) && genet__params_bind(m->params, g, p, &err));
