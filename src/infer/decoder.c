@@ -112,8 +112,8 @@ static bool set_up(decoder *d, genet_err *err)
 decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err)
 {
     const family *f = m->family;
-    if (!f->vocab_size || !f->context) {
-        genet__err_set(err, GENET_ERR_USAGE, "a model of family %s writes no text", f->name);
+    if (m->head->kind != HEAD_LM) {
+        genet__err_set(err, GENET_ERR_USAGE, "a %s writes no text", m->head->architecture);
         return NULL;
     }
     decoder *d = genet__alloc(sizeof *d);

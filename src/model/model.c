@@ -10,7 +10,7 @@ enum { GENERATION_MAX_BYTES = 1 << 20 };
 
 const family *const genet__families[] = {
     &genet__family_gpt2, &genet__family_llama, &genet__family_mistral, &genet__family_qwen2, &genet__family_qwen3,
-    &genet__family_mlp, NULL,
+    &genet__family_bert, &genet__family_roberta, &genet__family_distilbert, &genet__family_mlp, NULL,
 };
 
 const family *genet__family_find(const char *name)
@@ -196,11 +196,19 @@ int32_t genet__model_token(const model *m, const char *key)
     return id < *genet__model_int(m, m->family->vocab_size) ? (int32_t)id : -1;
 }
 
+tensor *genet__model_forward(const model *m, net *n, const model_inputs *in)
+{
+    model_inputs all = *in;
+    all.n_labels = m->n_labels;
+    return m->head->forward(n, m->config, &all);
+}
+
 /* Build the forward pass once for the least input: the parameters are what it
  * asks for. */
 bool genet__model_declare(model *m, genet_err *err)
 {
     const family *f = m->family;
+    if (f->complete) f->complete(m->config);
     TRY(!f->check || f->check(m->config, err));
     graph *g = genet_graph_new();
     if (!g) return genet__err_memory(err);
@@ -243,6 +251,24 @@ static bool known_quantization(const json_t *config, const char *where, genet_er
                           "(genet quantize), and f32, f16 and bf16 weights", where, method ? SHOWN(method) : "nobody knows what");
 }
 
+/* How many classes: id2label's, else num_labels, else two, as transformers has it. */
+static bool read_labels(model *m, const json_t *config, const char *where, genet_err *err)
+{
+    const json_t *names = json_object_get(config, "id2label"), *n = json_object_get(config, "num_labels");
+    m->n_labels = json_is_object(names) ? (int64_t)json_object_size(names) : json_is_integer(n) ? json_integer_value(n) : 2;
+    return (m->n_labels > 0 && m->n_labels <= 1 << 20) ||
+           genet__err_set(err, GENET_ERR_FORMAT, "%s: %lld labels", where, (long long)m->n_labels);
+}
+
+/* A class that genet does not know, but for its head, is read as what the family is usually. */
+static bool choose_head(model *m, const json_t *config, const char *where, genet_err *err)
+{
+    const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
+    for (const model_head *h = m->family->heads; name && h->architecture; h++)
+        if (!strcmp(h->architecture, name)) m->head = h;
+    return read_labels(m, config, where, err);
+}
+
 model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err)
 {
     const char *name;
@@ -254,7 +280,7 @@ model *genet__model_from_config(const json_t *config, const char *where, genet_d
     }
     if (!known_quantization(config, where, err)) return NULL;
     model *m = genet__model_new(f, NULL, d, 0, err);
-    if (m && read_config(m, config, where, err)) return m;
+    if (m && read_config(m, config, where, err) && choose_head(m, config, where, err)) return m;
     genet__model_free(m);
     return NULL;
 }

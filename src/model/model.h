@@ -62,6 +62,8 @@ typedef struct family {
     bool      (*settle)(json_t *config, const char *where, genet_err *err);
     /* Fill the fields that options imply, before check; may be NULL. */
     void      (*prepare)(void *config);
+    /* Fill what is no field of config.json from those that are; may be NULL. */
+    void      (*complete)(void *config);
     /* Impossible configs, in words; ranges of single fields are checked already. */
     bool      (*check)(const void *config, genet_err *err);
     /* Where in the config these int64_t stand; 0: the family has none.  (No
@@ -74,7 +76,7 @@ typedef struct family {
 } family;
 
 extern const family genet__family_gpt2, genet__family_llama, genet__family_mistral, genet__family_qwen2, genet__family_qwen3;
-extern const family genet__family_mlp;
+extern const family genet__family_bert, genet__family_roberta, genet__family_distilbert, genet__family_mlp;
 /* All of them, ended by NULL. */
 extern const family *const genet__families[];
 const family *genet__family_find(const char *name);
@@ -84,6 +86,7 @@ typedef struct model {
     const model_head *head;
     void         *config;
     json_t       *generation;   /* the folder's generation_config.json; NULL: it has none, or is only read */
+    int64_t       n_labels;     /* classes of a head that has them */
     int_list      ends;         /* config.json's eos_token_id, when it is an array; else empty */
     params       *params;
     arena         arena;
@@ -112,8 +115,8 @@ bool   genet__model_write_config(const model *m, const char *folder, genet_err *
 #define QUANT_METHOD "genet"
 /* What config.json says, for weights stored as `type`; NULL: no memory. */
 json_t *genet__model_config_json(const model *m, genet_dtype type);
-/* The answer of m's head, in n's graph. */
-static inline tensor *genet__model_forward(const model *m, net *n, const model_inputs *in) { return m->head->forward(n, m->config, in); }
+/* The answer of m's head, in n's graph; in->n_labels is m's. */
+tensor *genet__model_forward(const model *m, net *n, const model_inputs *in);
 static inline int64_t *genet__model_int(const model *m, size_t offset)
 {
     return (int64_t *)((char *)m->config + offset);

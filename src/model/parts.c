@@ -13,7 +13,7 @@ tensor *genet__selected(tensor *x, const model_inputs *in)
 {
     if (!in->select || x->poisoned) return x;
     int64_t B = dim_of(x, 0), T = dim_of(x, 1), C = dim_of(x, 2);
-    return genet_reshape(genet_gather(genet_reshape(x, GENET_DIMS(B * T, C)), in->select), GENET_DIMS(B, 1, C));
+    return genet_reshape(genet_gather(genet_reshape(x, GENET_DIMS(B * T, C)), in->select), GENET_DIMS(-1, 1, C));
 }
 
 tensor *genet__logits(net *n, tensor *x, tensor *head)

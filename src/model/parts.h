@@ -5,7 +5,7 @@
 
 /* Keys or values (B, T, H, D) through the cache NAME (B, S, H, D): the whole of it; x itself without caches. */
 tensor *genet__remembered(net *n, const char *name, tensor *x, const model_inputs *in);
-/* x (B, T, C), of which with in->select only the rows asked for, (B, 1, C), go on. */
+/* x (B, T, C), of which with in->select (N) only the rows asked for, (N, 1, C), go on. */
 tensor *genet__selected(tensor *x, const model_inputs *in);
 /* x (B, T, C) by a head (V, C): "logits" (B, T, V). */
 tensor *genet__logits(net *n, tensor *x, tensor *head);

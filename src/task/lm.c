@@ -17,7 +17,7 @@
 
 typedef struct lm_options {
     const char *data, *tokenizer, *from, *batches;
-    double  val_fraction;
+    double  val_fraction, mlm_probability;
     int64_t vocab_size;
 } lm_options;
 
@@ -31,6 +31,8 @@ static const field option_fields[] = {
     { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder" },
     { "batches",      FIELD_STRING, AT(batches),      NULL, 0, 0, NULL, 0,
       "take batches from this .npy (batches, rows, block-size + 1), for comparisons" },
+    { "mlm_probability", FIELD_DOUBLE, AT(mlm_probability), "0.15", 0.001, 0.999, NULL, 0,
+      "of an encoder (bert): the part of the tokens that are hidden, to be found again" },
     { "vocab_size",   FIELD_INT,    AT(vocab_size),   "0", 0, 1 << 24, NULL, 0,
       "0: the tokenizer's; for `plan` without data" },
 };
@@ -45,6 +47,8 @@ typedef struct lm {
     bool        has_corpus;
     npy         batches;
     lm_eval     eval;
+    lm_mask     mask;
+    bool        masked;         /* hidden tokens are predicted, not the next */
     tensor     *x, *target;
     int32_t    *ids;            /* one row of block + 1 tokens */
     int32_t    *x_ids, *target_ids;
@@ -347,16 +351,26 @@ static void read_row(lm *l, int64_t step, int64_t micro, int64_t row)
     genet__corpus_read(&l->corpus, (int64_t)from, T + 1, l->ids);
 }
 
+/* The row as what is shown and what is to be predicted. */
+static void fill_row(lm *l, int64_t step, int64_t micro, int64_t row)
+{
+    int32_t *x = l->x_ids + row * l->T, *y = l->target_ids + row * l->T;
+    read_row(l, step, micro, row);
+    if (l->masked) {
+        uint64_t first = (uint64_t)((micro * l->rows + row) * l->T);
+        genet__lm_mask_row(&l->mask, l->tokenizer, l->ids, l->T - l->mask.around, genet__rng_stream("mask"), (uint32_t)step, first, x, y);
+        return;
+    }
+    memcpy(x, l->ids, (size_t)l->T * sizeof *x);
+    memcpy(y, l->ids + 1, (size_t)l->T * sizeof *y);
+}
+
 /* Rows of T inputs and T targets, straight into the plan's memory. */
 static bool feed(void *user, genet_plan *p, int64_t step, int64_t micro, genet_err *err)
 {
     lm *l = user;
-    size_t size = (size_t)(l->rows * l->T) * sizeof *l->x_ids, row_size = (size_t)l->T * sizeof *l->x_ids;
-    for (int64_t row = 0; row < l->rows; row++) {
-        read_row(l, step, micro, row);
-        memcpy(l->x_ids + row * l->T, l->ids, row_size);
-        memcpy(l->target_ids + row * l->T, l->ids + 1, row_size);
-    }
+    size_t size = (size_t)(l->rows * l->T) * sizeof *l->x_ids;
+    for (int64_t row = 0; row < l->rows; row++) fill_row(l, step, micro, row);
     TRY(genet_plan_write(p, l->x, l->x_ids, size, err));
     return genet_plan_write(p, l->target, l->target_ids, size, err);
 }
@@ -421,6 +435,21 @@ static int64_t eval_rows(const lm *l)
     return rows < blocks ? rows : blocks;
 }
 
+/* What the model is to predict follows from its head. */
+static bool open_head(lm *l, genet_err *err)
+{
+    const model *m = l->model;
+    l->masked = m->head->kind == HEAD_MASKED_LM;
+    if (!l->masked)
+        return m->head->kind == HEAD_LM ||
+               genet__err_set(err, GENET_ERR_USAGE, "the model is a %s, which predicts no text", m->head->architecture);
+    TRY(genet__lm_mask_open(&l->mask, l->tokenizer, *genet__model_int(m, m->family->vocab_size), l->o->mlm_probability,
+                            (uint64_t)l->s->train.seed, err));
+    if (l->batches.at) return genet__err_set(err, GENET_ERR_USAGE, "--batches is for models that predict the next token");
+    return l->T > l->mask.around || genet__err_set(err, GENET_ERR_USAGE, "block_size %lld leaves no room between the %lld tokens around "
+                                                   "a block", (long long)l->T, (long long)l->mask.around);
+}
+
 /* Everything but the text. */
 static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
 {
@@ -430,10 +459,11 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     TRY(ids_fit(l, err));
     l->rows = s->train.batch_size;
     TRY(open_batches(l, err));
+    TRY(open_head(l, err));
     TRY(genet__setup_job(s, job, l->model->params, settings, err));
     job->user = l;
     job->unit = "tokens";
-    job->scores = SCORE_PERPLEXITY | SCORE_BITS_PER_BYTE;
+    job->scores = SCORE_PERPLEXITY | (l->masked ? 0 : SCORE_BITS_PER_BYTE);
     job->batch_rows = l->rows;
     job->units_per_row = (double)l->T;
     job->data_bytes = (size_t)(l->rows * l->T) * 2 * sizeof(int32_t);
@@ -447,7 +477,7 @@ static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
     job->steps_per_epoch = (l->corpus.n_train + per_step - 1) / per_step;
     if (l->corpus.n_tokens - l->corpus.n_train < 2) return true;
     job->evaluate = evaluate;
-    TRY(genet__lm_eval_build(&l->eval, l->model, eval_rows(l), l->T, genet__train_dtype(&s->train), err));
+    TRY(genet__lm_eval_build(&l->eval, l->model, l->masked ? &l->mask : NULL, eval_rows(l), l->T, genet__train_dtype(&s->train), err));
     job->eval_workspace_bytes = l->eval.workspace_bytes;
     return true;
 }
@@ -521,13 +551,14 @@ static const char details[] =
     "Files, in the order of their names, are one text.  It is tokenized once, into OUT/training; its last "
     "tenth (val-fraction)\n"
     "is kept for validation, and evaluation predicts every token of it but the first once, in blocks that do not overlap.\n"
-    "A batch is batch-size blocks that begin anywhere in the rest.  OUT is a folder that transformers opens too.\n"
+    "A batch is batch-size blocks that begin anywhere in the rest.  An encoder (bert, roberta, distilbert) learns to find tokens\n"
+    "that are hidden from it; it wants a tokenizer with a [MASK].  OUT is a folder that transformers opens too.\n"
     "Ctrl-C saves and stops; --out OUT --resume goes on and ends as if nothing had happened.  A resumed run keeps its\n"
     "settings: only max-steps, early-stopping-patience, eval-, save- and log-steps, keep, save-total-limit "
     "and threads may be\n"
     "given anew, and data, when it is the same text in another place.\n";
 
 const task genet__task_lm = {
-    .name = "lm", .details = details, .help = "a language model: text that continues text", .family = "gpt2",
+    .name = "lm", .details = details, .help = "a language model: text that continues text, or words that are hidden in it", .family = "gpt2",
     .options_bytes = sizeof(lm_options), .options = &option_table, .train = train, .cost = cost,
 };

@@ -6,12 +6,28 @@
 #include "text/corpus.h"
 #include "train/train.h"
 
+/* Learning masked words (lm_mask.c): some tokens of a block are hidden, and those are predicted. */
+typedef struct lm_mask {
+    int32_t  mask, begin, end;      /* ids of [MASK], and of what stands around a block (-1: nothing) */
+    int64_t  V, around;             /* ids that a hidden token may be shown as; 0 to 2 tokens around a block */
+    double   probability;
+    uint64_t seed;
+} lm_mask;
+
+/* A tokenizer without a mask cannot do it; t may be NULL (for `plan`). */
+bool genet__lm_mask_open(lm_mask *m, const tokenizer *t, int64_t vocab_size, double probability, uint64_t seed, genet_err *err);
+/* The n tokens of text in `ids` as a row of the batch: x (n + m->around) is what is shown, y what is to be predicted. Draws
+ * are those of (stream, step, first + i). */
+void genet__lm_mask_row(const lm_mask *m, const tokenizer *t, const int32_t *ids, int64_t n, uint32_t stream, uint32_t step,
+                        uint64_t first, int32_t *x, int32_t *y);
+
 /* The plan of a full pass in blocks of T tokens, `rows` at a time. */
 typedef struct lm_eval {
     graph      *graph;
     genet_plan *plan;
-    tensor     *x, *target, *sum, *count;
-    int32_t    *x_ids, *target_ids;
+    tensor     *x, *lengths, *target, *sum, *count;
+    int32_t    *x_ids, *target_ids, *ids, *length;
+    const lm_mask *mask;            /* NULL: the next token is predicted */
     int64_t     rows, T;
     size_t      workspace_bytes;
 } lm_eval;
@@ -20,11 +36,11 @@ typedef struct lm_eval {
  * a product with the head's weight are made again some rows at a time, with their gradients: those given are then
  * computed only if something else reads them. */
 tensor *genet__lm_loss(tensor *logits, tensor *target);
-/* type: as net.dtype, what a run trains in. */
-bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype type, genet_err *err);
+/* type: as net.dtype, what a run trains in.  mask must outlive e; NULL: the next token is predicted. */
+bool genet__lm_eval_build(lm_eval *e, model *m, const lm_mask *mask, int64_t rows, int64_t T, dtype type, genet_err *err);
 bool genet__lm_eval_attach(lm_eval *e, model *m, genet_workspace *w, genet_err *err);
 /* Predict every token of [from, to) but the first once, in non-overlapping
- * blocks of T, the last one shorter. */
+ * blocks of T, the last one shorter; or the masked ones, which are the same in every pass. */
 bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t from, int64_t to,
                         train_score *out, genet_err *err);
 void genet__lm_eval_release(lm_eval *e);

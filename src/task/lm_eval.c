@@ -5,6 +5,7 @@
 #include <math.h>
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/rng.h"
 #include "task/lm.h"
 
 tensor *genet__lm_loss(tensor *logits, tensor *target)
@@ -18,16 +19,19 @@ tensor *genet__lm_loss(tensor *logits, tensor *target)
 }
 
 /* Forward and loss of (rows, T); sum and count are read back. */
-bool genet__lm_eval_build(lm_eval *e, model *m, int64_t rows, int64_t T, dtype type, genet_err *err)
+bool genet__lm_eval_build(lm_eval *e, model *m, const lm_mask *mask, int64_t rows, int64_t T, dtype type, genet_err *err)
 {
-    *e = (lm_eval){ .rows = rows, .T = T, .graph = genet_graph_new() };
+    *e = (lm_eval){ .rows = rows, .T = T, .graph = genet_graph_new(), .mask = mask };
     e->x_ids = genet__alloc_array((size_t)(rows * T), sizeof *e->x_ids);
     e->target_ids = genet__alloc_array((size_t)(rows * T), sizeof *e->target_ids);
-    if (!e->graph || !e->x_ids || !e->target_ids) return genet__err_memory(err);
+    e->ids = genet__alloc_array((size_t)T, sizeof *e->ids);
+    e->length = genet__alloc_array((size_t)rows, sizeof *e->length);
+    if (!e->graph || !e->x_ids || !e->target_ids || !e->ids || !e->length) return genet__err_memory(err);
     net n = { .graph = e->graph, .params = m->params, .dtype = type };
     e->x = genet_input(e->graph, "x", GENET_I32, GENET_DIMS(rows, T));
     e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
-    tensor *logits = genet__model_forward(m, &n, &(model_inputs){ .x = e->x });
+    if (mask) e->lengths = genet_input(e->graph, "lengths", GENET_I32, GENET_DIMS(rows));
+    tensor *logits = genet__model_forward(m, &n, &(model_inputs){ .x = e->x, .lengths = e->lengths });
     e->sum = genet__lm_loss(logits, e->target);
     e->count = genet_side(e->sum, 1);
     tensor *out[] = { e->sum, e->count };
@@ -48,27 +52,31 @@ void genet__lm_eval_release(lm_eval *e)
     genet_graph_free(e->graph);
     genet__free(e->x_ids);
     genet__free(e->target_ids);
+    genet__free(e->ids);
+    genet__free(e->length);
     *e = (lm_eval){0};
 }
 
-/* One row: inputs at .. at+n-1, each predicting the next token. */
-static void fill_row(lm_eval *e, const corpus *c, int64_t row, int64_t at, int64_t n)
+/* Tokens of text in a full row. */
+static int64_t row_tokens(const lm_eval *e) { return e->T - (e->mask ? e->mask->around : 0); }
+
+/* One row of n tokens from `at` on: each predicts the next, or the hidden ones are predicted. */
+static void fill_row(lm_eval *e, const corpus *c, const tokenizer *t, int64_t row, int64_t at, int64_t n)
 {
     int32_t *x = e->x_ids + row * e->T, *y = e->target_ids + row * e->T;
-    genet__corpus_read(c, at, n, x);
-    genet__corpus_read(c, at + 1, n, y);
-    for (int64_t i = n; i < e->T; i++) {
-        x[i] = 0;
-        y[i] = NO_TARGET;
-    }
+    for (int64_t i = 0; i < e->T; i++) x[i] = 0, y[i] = NO_TARGET;
+    e->length[row] = (int32_t)(n + (e->mask ? e->mask->around : 0));
+    genet__corpus_read(c, at, n, e->mask ? e->ids : x);
+    if (e->mask) genet__lm_mask_row(e->mask, t, e->ids, n, genet__rng_stream("mask.eval"), 0, (uint64_t)at, x, y);
+    else genet__corpus_read(c, at + 1, n, y);
 }
 
 /* Blocks from `at` on, as many as the plan takes; returns where the next begins. */
-static int64_t fill_rows(lm_eval *e, const corpus *c, int64_t at, int64_t last)
+static int64_t fill_rows(lm_eval *e, const corpus *c, const tokenizer *t, int64_t at, int64_t last)
 {
     for (int64_t row = 0; row < e->rows; row++) {
-        int64_t n = last - at < e->T ? last - at : e->T;
-        fill_row(e, c, row, at, n);
+        int64_t n = last - at < row_tokens(e) ? last - at : row_tokens(e);
+        fill_row(e, c, t, row, at, n);
         at += n;
     }
     return at;
@@ -78,13 +86,14 @@ bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t
                         train_score *out, genet_err *err)
 {
     double sum = 0;
-    int64_t count = 0, last = to - 1;       /* the last token predicts nothing */
+    int64_t count = 0, last = e->mask ? to : to - 1;        /* the last token predicts nothing */
     size_t size = (size_t)(e->rows * e->T) * sizeof *e->x_ids;
     for (int64_t at = from; at < last;) {
         float part, n;
-        at = fill_rows(e, c, at, last);
+        at = fill_rows(e, c, t, at, last);
         TRY(genet_plan_write(e->plan, e->x, e->x_ids, size, err));
         TRY(genet_plan_write(e->plan, e->target, e->target_ids, size, err));
+        if (e->lengths) TRY(genet_plan_write(e->plan, e->lengths, e->length, (size_t)e->rows * sizeof *e->length, err));
         TRY(genet_plan_run(e->plan, err));
         TRY(genet_plan_read(e->plan, e->sum, &part, sizeof part, err));
         TRY(genet_plan_read(e->plan, e->count, &n, sizeof n, err));
@@ -93,7 +102,7 @@ bool genet__lm_eval_run(lm_eval *e, const corpus *c, const tokenizer *t, int64_t
     }
     if (!count)
         return genet__err_set(err, GENET_ERR_USAGE, "a text of %lld tokens has nothing to predict", (long long)(to - from));
-    double bytes = (double)genet__corpus_bytes(c, t, from + 1, to);
+    double bytes = e->mask ? 0 : (double)genet__corpus_bytes(c, t, from + 1, to);
     *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count,
                           .accuracy = NAN, .bits_per_byte = bytes > 0 ? sum / log(2) / bytes : NAN };
     return true;

@@ -61,8 +61,8 @@ typedef struct scorer {
 /* What model and options allow. */
 static bool settle(scorer *s, const model *m, const lm_score_options *o, genet_err *err)
 {
-    if (!m->family->vocab_size || !m->family->context)
-        return genet__err_set(err, GENET_ERR_USAGE, "a model of family %s reads no text", m->family->name);
+    if (m->head->kind != HEAD_LM)
+        return genet__err_set(err, GENET_ERR_USAGE, "a %s does not predict the next token", m->head->architecture);
     int64_t sees = *genet__model_int(m, m->family->context);
     s->stride = o ? o->stride : 0;
     s->context = o && o->context ? o->context : sees;

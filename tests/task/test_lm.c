@@ -108,7 +108,7 @@ static void test_full_pass(void **state)
         for (first = 1; first <= 3; first++) {
             lm_eval e;
             train_score s;
-            OK(genet__lm_eval_build(&e, m, first, T, GENET_F32, &err) && genet__lm_eval_attach(&e, m, w, &err));
+            OK(genet__lm_eval_build(&e, m, NULL, first, T, GENET_F32, &err) && genet__lm_eval_attach(&e, m, w, &err));
             OK(genet__lm_eval_run(&e, &c, t, 0, n, &s, &err));
             assert_int_equal(s.count, n - 1);
             assert_true(fabs(s.loss - want / (double)(n - 1)) < 1e-6 * s.loss);
