@@ -333,10 +333,10 @@ static tensor *span(net *n, const pass *p)
 #define ROW_OF(type, Class, words_of_help, prepare_fn, complete_fn, tied_copy) \
     HEAD(type, masked) HEAD(type, hidden) HEAD(type, sequence) HEAD(type, tokens) HEAD(type, span) \
     static const model_head type##_heads[] = { \
-        { Class "ForMaskedLM", HEAD_MASKED_LM, type##_masked_head }, { Class "Model", HEAD_NONE, type##_hidden_head }, \
-        { Class "ForSequenceClassification", HEAD_SEQUENCE, type##_sequence_head }, \
-        { Class "ForTokenClassification", HEAD_TOKEN, type##_tokens_head }, \
-        { Class "ForQuestionAnswering", HEAD_SPAN, type##_span_head }, { NULL, HEAD_NONE, NULL } \
+        { Class "ForMaskedLM", HEAD_MASKED_LM, type##_masked_head, NULL }, { Class "Model", HEAD_NONE, type##_hidden_head, NULL }, \
+        { Class "ForSequenceClassification", HEAD_SEQUENCE, type##_sequence_head, NULL }, \
+        { Class "ForTokenClassification", HEAD_TOKEN, type##_tokens_head, NULL }, \
+        { Class "ForQuestionAnswering", HEAD_SPAN, type##_span_head, NULL }, { .architecture = NULL } \
     }; \
     const family genet__family_##type = { \
         .name = #type, .heads = type##_heads, .task = "lm", .help = words_of_help, .config_bytes = sizeof(bert), \

@@ -170,7 +170,7 @@ static const char *const aliases[][2] = {
     { "num_hidden_layers", "n_layer" }, { NULL, NULL },
 };
 
-static const model_head heads[] = { { "GPT2LMHeadModel", HEAD_LM, forward }, { NULL, HEAD_NONE, NULL } };
+static const model_head heads[] = { { "GPT2LMHeadModel", HEAD_LM, forward, NULL }, { .architecture = NULL } };
 
 const family genet__family_gpt2 = {
     .name = "gpt2", .heads = heads, .task = "lm", .help = "GPT-2, a transformer that writes",

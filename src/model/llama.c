@@ -288,7 +288,7 @@ static const char *const ignored[] = { ".rotary_emb.inv_freq", NULL };
         static const kin kin_##type = { __VA_ARGS__ };                                                                  \
         return forward_as(n, &kin_##type, config, in);                                                                  \
     }                                                                                                                   \
-    static const model_head type##_heads[] = { { class_name, HEAD_LM, forward_##type }, { NULL, HEAD_NONE, NULL } };      \
+    static const model_head type##_heads[] = { { class_name, HEAD_LM, forward_##type, NULL }, { .architecture = NULL } };      \
     const family genet__family_##type = {                                                                               \
         .name = #type, .heads = type##_heads, .task = "lm", .help = words, .config_bytes = sizeof(llama),          \
         .config = &type##_table, .options = &option_table, .defaults = type##_defaults, .settle = settle_fn,            \

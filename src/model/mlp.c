@@ -56,7 +56,7 @@ static tensor *forward(net *n, const void *config, const model_inputs *in)
     return linear(n, name, x, c->n_output, &o);
 }
 
-static const model_head heads[] = { { "MLP", HEAD_TABLE, forward }, { NULL, HEAD_NONE, NULL } };
+static const model_head heads[] = { { "MLP", HEAD_TABLE, forward, NULL }, { .architecture = NULL } };
 
 const family genet__family_mlp = {
     .name = "mlp", .heads = heads, .task = "mlp", .help = "multilayer perceptron, for tables",

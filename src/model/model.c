@@ -10,7 +10,8 @@ enum { GENERATION_MAX_BYTES = 1 << 20 };
 
 const family *const genet__families[] = {
     &genet__family_gpt2, &genet__family_llama, &genet__family_mistral, &genet__family_qwen2, &genet__family_qwen3,
-    &genet__family_bert, &genet__family_roberta, &genet__family_distilbert, &genet__family_mlp, NULL,
+    &genet__family_bert, &genet__family_roberta, &genet__family_distilbert, &genet__family_t5,
+    &genet__family_marian, &genet__family_mlp, NULL,
 };
 
 const family *genet__family_find(const char *name)
@@ -216,6 +217,7 @@ bool genet__model_declare(model *m, genet_err *err)
     model_inputs in = {0};
     if (f->n_input) in.x = genet_input(g, "x", GENET_F32, GENET_DIMS(1, *genet__model_int(m, f->n_input)));
     else in.x = genet_input(g, "x", GENET_I32, GENET_DIMS(1, 1));
+    if (m->head->encode) in.source = genet_input(g, "source", GENET_I32, GENET_DIMS(1, 1));
     genet__model_forward(m, &n, &in);
     bool ok = genet__graph_ok(g, err);
     genet_graph_free(g);

@@ -28,8 +28,11 @@ typedef struct model_inputs {
     tensor *source;         /* i32 (B, S) */
     tensor *source_lengths; /* i32 (B): NULL: all S */
     tensor *memory;         /* f32 (B, S, C): the encoder's answer, instead of source */
-    int64_t memory_length;  /* > 0: keys and values of the memory stand in caches of that many positions, where a pass that is
-                             * given source or memory puts them first */
+    int64_t memory_length;  /* > 0: keys and values of memories stand in caches of that many positions, where encode has put
+                             * them: the memory is theirs */
+    int64_t memory_rows;    /* memories that these caches hold; 0: B */
+    tensor *memory_row;     /* i32 (1): which of them encode writes */
+    tensor *memory_of;      /* i32 (B, memory_length): which of them row b reads, at each position; NULL: b */
 } model_inputs;
 
 /* What a model answers, and how its class is called in config.json's architectures. */
@@ -47,6 +50,9 @@ typedef struct model_head {
     const char *architecture;
     head_kind   kind;
     tensor   *(*forward)(net *n, const void *config, const model_inputs *in);
+    /* Of an encoder-decoder: the encoder's answer (B, S, C) to in->source; with memory_length its keys and values go to caches.
+     * NULL: the model reads no source. */
+    tensor   *(*encode)(net *n, const void *config, const model_inputs *in);
 } model_head;
 
 typedef struct family {
@@ -76,7 +82,8 @@ typedef struct family {
 } family;
 
 extern const family genet__family_gpt2, genet__family_llama, genet__family_mistral, genet__family_qwen2, genet__family_qwen3;
-extern const family genet__family_bert, genet__family_roberta, genet__family_distilbert, genet__family_mlp;
+extern const family genet__family_bert, genet__family_roberta, genet__family_distilbert, genet__family_t5, genet__family_marian;
+extern const family genet__family_mlp;
 /* All of them, ended by NULL. */
 extern const family *const genet__families[];
 const family *genet__family_find(const char *name);

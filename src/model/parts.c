@@ -9,6 +9,25 @@ tensor *genet__remembered(net *n, const char *name, tensor *x, const model_input
     return genet_write_at(cache, x, in->position);
 }
 
+/* One long row of all memories, so that any of them can be written; one after another. */
+static tensor *memory_cache(net *n, const char *name, int64_t H, int64_t D, const model_inputs *in)
+{
+    int64_t rows = in->memory_rows ? in->memory_rows : dim_of(in->x, 0);
+    return genet__net_state(n, name, PARAM_CACHE, GENET_DIMS(1, rows * in->memory_length, H, D));
+}
+
+tensor *genet__memorise(net *n, const char *name, tensor *x, const model_inputs *in)
+{
+    if (x->poisoned) return x;
+    tensor *length = genet_full(n->graph, GENET_I32, (double)in->memory_length, GENET_DIMS(1));
+    return genet_write_at(memory_cache(n, name, dim_of(x, 2), dim_of(x, 3), in), x, genet_mul(in->memory_row, length));
+}
+
+tensor *genet__memorised(net *n, const char *name, int64_t H, int64_t D, const model_inputs *in)
+{
+    return genet_reshape(memory_cache(n, name, H, D, in), GENET_DIMS(-1, in->memory_length, H, D));
+}
+
 tensor *genet__selected(tensor *x, const model_inputs *in)
 {
     if (!in->select || x->poisoned) return x;

@@ -5,6 +5,10 @@
 
 /* Keys or values (B, T, H, D) through the cache NAME (B, S, H, D): the whole of it; x itself without caches. */
 tensor *genet__remembered(net *n, const char *name, tensor *x, const model_inputs *in);
+/* Keys or values of a memory (1, S, H, D) into row in->memory_row of the cache NAME, of in->memory_rows rows. */
+tensor *genet__memorise(net *n, const char *name, tensor *x, const model_inputs *in);
+/* That cache as it was left: (memory_rows, memory_length, H, D). */
+tensor *genet__memorised(net *n, const char *name, int64_t H, int64_t D, const model_inputs *in);
 /* x (B, T, C), of which with in->select (N) only the rows asked for, (N, 1, C), go on. */
 tensor *genet__selected(tensor *x, const model_inputs *in);
 /* x (B, T, C) by a head (V, C): "logits" (B, T, V). */

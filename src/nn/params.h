@@ -85,7 +85,8 @@ params *genet__params_beside(const params *shared, genet_err *err);
  * graph.  Another shape or type than before poisons the graph. */
 tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind kind, dtype type,
                              int rank, const int64_t *dim, init how);
-/* A constant of the model, of this shape: values (copied, when this declares it) are its elements. */
+/* A constant of the model, of this shape: values (copied, when this declares it; else they may be NULL)
+ * are its elements. */
 tensor *genet__params_fixed(params *p, graph *g, const char *name, int rank, const int64_t *dim, const double *values);
 /* The bf16 form of the weight whose node in g is `weight` (or a state of its name), declared now if it is new.
  * What writes the weight refreshes it: these functions themselves; a graph that updates the weight must do so too. */
