@@ -71,7 +71,7 @@ bool genet__save_lock(const char *folder, int *lock, genet_err *err)
     if (*lock < 0 || !flock(*lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return true;
     close(*lock);
     *lock = -1;
-    return genet__err_set(err, GENET_ERR_USAGE, "another run is training in %s at this moment", folder);
+    return genet__err_set(err, GENET_ERR_USAGE, "another run is at work in %s at this moment", folder);
 }
 
 bool genet__save_begin(const train_job *job, int *lock, genet_err *err)

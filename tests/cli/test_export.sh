@@ -54,9 +54,28 @@ for size in "" 0 5XB GB -1 1e3GB nanGB 99999999TB; do
 done
 expect 2 "one of f32.f16.bf16" "$GENET" export "$model" --out "$work/new" --dtype f8
 expect 1 "there is no folder" "$GENET" export "$work/nothing" --out "$work/new"
-mkdir "$work/new.tmp"
-expect 2 "interrupted run" "$GENET" export "$model" --out "$work/new"
-rmdir "$work/new.tmp"
+
+# --- what an interrupted run left: ours goes away, another's stays ----------------------
+left() { mkdir -p "$work/new.tmp/deep"; echo half > "$work/new.tmp/model.safetensors"; echo mine > "$work/new.tmp/deep/file"; }
+left
+expect 2 "did not make it" "$GENET" export "$model" --out "$work/new"
+[ -e "$work/new.tmp/deep/file" ] && [ ! -e "$work/new" ] || fail "a folder of somebody else's was touched"
+touch "$work/new.tmp/.genet-unfinished"
+if command -v flock > /dev/null; then
+    expect 2 "another run is at work" flock "$work/new.tmp" "$GENET" export "$model" --out "$work/new"
+    [ -e "$work/new.tmp/deep/file" ] || fail "a folder that is being written was touched"
+fi
+expect 0 "in 1 file" "$GENET" export "$model" --out "$work/new"
+[ ! -e "$work/new.tmp" ] && [ ! -e "$work/new/deep" ] && [ ! -e "$work/new/.genet-unfinished" ] || fail "leftovers: $(ls -A "$work/new")"
+same "$work/new/model.safetensors" "$work/one/model.safetensors"
+rm -r "$work/new"
+mkdir "$work/new.tmp"                              # killed before its first file
+expect 0 "in 1 file" "$GENET" export "$model" --out "$work/new"
+rm -r "$work/new"
+mkdir "$work/elsewhere" && touch "$work/elsewhere/.genet-unfinished" && ln -s elsewhere "$work/new.tmp"
+expect 2 "did not make it" "$GENET" export "$model" --out "$work/new"
+[ -e "$work/elsewhere/.genet-unfinished" ] || fail "a link was followed"
+rm "$work/new.tmp"
 
 # --- nothing half-written --------------------------------------------------------------
 half() { [ ! -e "$work/new" ] && [ ! -e "$work/new.tmp" ] || { fail "something is left: $1"; rm -rf "$work"/new*; }; }

@@ -39,7 +39,7 @@ for signal in TERM INT; do
     out=$work/stopped$signal
     "$GENET" train gpt2 --data "$text" --out "$out" $options --max-steps 100000 > /dev/null 2> "$work/words" & pid=$!
     for i in $(seq 100); do grep -q '^step 3' "$work/words" && break; sleep 0.05; done
-    expect 2 'another run is training in' "$GENET" train gpt2 --out "$out" --resume
+    expect 2 'another run is at work in' "$GENET" train gpt2 --out "$out" --resume
     kill -$signal $pid
     wait $pid; code=$?
     [ $code -eq 1 ] || fail "SIG$signal: exit code $code"

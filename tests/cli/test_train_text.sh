@@ -35,7 +35,7 @@ for i in $(seq 200); do [ -d both/training ] && break; sleep 0.01; done
 code=$?
 wait $pid || { fail "the first of two runs"; cat first; }
 [ $code -ne 0 ] || fail "two runs in one folder"
-grep -Eq 'another run is training|holds a model already' second || { fail "the second of two runs is told nothing"; cat second; }
+grep -Eq 'another run is at work|holds a model already' second || { fail "the second of two runs is told nothing"; cat second; }
 "$GENET" train gpt2 --out both --resume --max-steps 3 > said 2>&1 || { fail "the first of two runs does not go on"; cat said; }
 
 # what was given to a run that begins with a model stays given when it is resumed
