@@ -34,6 +34,19 @@ static const char *dashed(const char *name, char out[80])
     return out;
 }
 
+/* Sets f; an error that begins with its name spells it as it was typed. */
+static bool set_option(reader *r, const field *f, const char *text, genet_err *err)
+{
+    genet_err own;
+    if (genet__options_set(r->a->options, f->name, text, &own)) return true;
+    size_t n = strlen(f->name);
+    char dashes[80] = {0};
+    if (!strncmp(own.text, f->name, n) && own.text[n] == ' ')
+        genet__err_set(err, own.code, "--%s%s", dashed(f->name, dashes), own.text + n);
+    else *err = own;
+    return false;
+}
+
 static bool unknown(const arguments *a, const char *word, const char *name, genet_err *err)
 {
     const char *near = genet__options_nearest(a->options, name);
@@ -49,7 +62,7 @@ static bool is_bool_word(const char *word) { return !strcmp(word, "true") || !st
 static bool set_bool(reader *r, const field *f, const char *value, genet_err *err)
 {
     if (!value && r->at < r->argc && is_bool_word(r->argv[r->at])) value = r->argv[r->at++];
-    return genet__options_set(r->a->options, f->name, value ? value : "true", err);
+    return set_option(r, f, value ? value : "true", err);
 }
 
 /* One line more: a newline in the value itself is spelled \n. */
@@ -71,8 +84,8 @@ static bool set_list(reader *r, const field *f, const char *value, genet_err *er
         add_line(&all, value ? value : r->argv[r->at++]);
         value = NULL;
     }
-    bool ok = all.n ? genet__options_set(r->a->options, f->name, genet__str(&all), err)
-                    : genet__err_set(err, GENET_ERR_USAGE, "--%s needs a value", f->name);
+    bool ok = all.n ? set_option(r, f, genet__str(&all), err)
+                    : genet__err_set(err, GENET_ERR_USAGE, "--%s needs a value", dashed(f->name, (char[80]){0}));
     genet__str_release(&all);
     return ok;
 }
@@ -87,7 +100,7 @@ static bool set_field(reader *r, const field *f, const char *value, const char *
         return genet__err_set(err, GENET_ERR_USAGE, "%s needs a value; one that begins with dashes is written --%s=%s", word,
                               dashed(f->name, (char[80]){0}), r->argv[r->at]);
     if (!value) value = r->argv[r->at++];
-    return f->flags & FIELD_MANY ? set_list(r, f, value, err) : genet__options_set(r->a->options, f->name, value, err);
+    return f->flags & FIELD_MANY ? set_list(r, f, value, err) : set_option(r, f, value, err);
 }
 
 /* --name, --name=value, or --no-name for what is true or false. */
@@ -103,7 +116,7 @@ static bool long_option(reader *r, const char *word, genet_err *err)
     if (!f && name[0] && name[1]) f = other_name(r, name);
     if (f) return set_field(r, f, equals ? equals + 1 : NULL, word, err);
     f = strncmp(name, "no-", 3) ? NULL : genet__options_find(r->a->options, name + 3);
-    if (f && f->type == FIELD_BOOL && !equals) return genet__options_set(r->a->options, f->name, "false", err);
+    if (f && f->type == FIELD_BOOL && !equals) return set_option(r, f, "false", err);
     return unknown(r->a, word, name, err);
 }
 

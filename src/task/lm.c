@@ -454,7 +454,7 @@ static bool open_head(lm *l, genet_err *err)
 static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
 {
     setup *s = l->s;
-    if (!s->train.batch_size) return genet__err_set(err, GENET_ERR_USAGE, "batch_size must be 1 at least for text");
+    if (!s->train.batch_size) return genet__err_set(err, GENET_ERR_USAGE, "--batch-size must be 1 at least for text");
     TRY(l->o->from && *l->o->from ? open_model(l, err) : new_model(l, err));
     TRY(ids_fit(l, err));
     l->rows = s->train.batch_size;

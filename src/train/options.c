@@ -82,7 +82,7 @@ bool genet__train_check(const train_options *o, genet_err *err)
 {
     if (!o->out || !*o->out) return genet__err_set(err, GENET_ERR_USAGE, "--out FOLDER is missing: where the model goes");
     if (strcmp(o->lr_schedule, "constant") && lowest(o) > o->learning_rate)
-        return genet__err_set(err, GENET_ERR_USAGE, "min_lr %g is above learning_rate %g: the learning rate would rise; "
+        return genet__err_set(err, GENET_ERR_USAGE, "--min-lr %g is above --learning-rate %g: the learning rate would rise; "
                               "give --min-lr too", o->min_lr, o->learning_rate);
     if (o->early_stopping_patience && !o->eval_steps)
         return genet__err_set(err, GENET_ERR_USAGE,

@@ -25,10 +25,10 @@ GENET_ISA=foo expect 1 '^genet: .*foo' "$GENET" --version
 # --- impossible ranges and combinations
 for bad in "--batch-size -3" "--dropout 1" "--learning-rate abc" "--lr-schedule cosin" "--n-layer 0" "--max-steps 0" \
            "--val-fraction 2" "--seed -1" "--keep all" "--optimizer adagrad" "--log-steps 0" "--beta1 1.5"; do
-    expect 2 "$(sed 's/--//; s/ .*//; s/-/_/g' <<< "$bad") must be" "$GENET" train gpt2 --data "$text" --out "$run" $bad
+    expect 2 "^genet train: ${bad%% *} must be" "$GENET" train gpt2 --data "$text" --out "$run" $bad
 done
 expect 2 'n_embd 130 is not divisible by n_head 4; 132' "$GENET" train gpt2 --data "$text" --out "$run" --n-embd 130
-expect 2 'min_lr 0.0001 is above learning_rate' "$GENET" train gpt2 --data "$text" --out "$run" --learning-rate 1e-5 \
+expect 2 '--min-lr 0.0001 is above --learning-rate' "$GENET" train gpt2 --data "$text" --out "$run" --learning-rate 1e-5 \
     --min-lr 1e-4
 expect 1 'needs [0-9.]+ TiB of memory .* is available' "$GENET" train gpt2 --data "$text" --out "$run" \
     --n-embd 65536 --n-layer 48 --n-head 64
@@ -72,7 +72,7 @@ expect 0 '^The' "$GENET" generate "$run" -p 'The' -n 20 --seed 3
 [ "$("$GENET" generate "$run" -p The -n 100 --temp 0 | wc -m)" -eq 104 ] || fail "not 100 characters after the prompt"
 expect 2 "character .*U\+1F642" "$GENET" generate "$run" -p 'a 🙂 b'
 expect 2 'prompt is empty' "$GENET" generate "$run" -p ''
-expect 2 'top_p must be' "$GENET" generate "$run" -p a --top-p 7
+expect 2 '--top-p must be' "$GENET" generate "$run" -p a --top-p 7
 expect 1 'no folder' "$GENET" generate "$work/none" -p a
 json=$("$GENET" eval "$run" --data "$text" --json)
 for name in loss perplexity bits_per_byte tokens; do [ -n "$(field "$json" $name)" ] || fail "eval --json has no $name"; done
