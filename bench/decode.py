@@ -44,7 +44,8 @@ def genet(o, folder):
     a = json.loads(output([o.genet, "bench", folder, "--json", "--threads", str(o.threads), "--prompt-tokens", str(o.prompt),
                            "--new-tokens", str(o.new), "--repetitions", "3"]))
     return {"prompt": a["prompt_tokens_per_s"], "new": a["new_tokens_per_s"],
-            "share": a["weight_gbytes_per_s"] / a["read_gbytes_per_s"], "read": a["read_gbytes_per_s"]}
+            "share": a["weight_gbytes_per_s"] / a["read_gbytes_per_s"], "read": a["read_gbytes_per_s"],
+            "again": a["weight_read_gbytes_per_s"]}
 
 
 def llama(o, path):
@@ -76,13 +77,13 @@ def main():
         answer = json.loads(output(command, {"OMP_NUM_THREADS": str(o.threads)}).splitlines()[-1])
         seen[(pairs[0][0], "transformers")] = [answer]
         version = answer["version"]
-    middle = {key: {k: statistics.median(r[k] for r in runs) for k in ("prompt", "new", "share", "read") if k in runs[0]}
+    middle = {key: {k: statistics.median(r[k] for r in runs) for k in ("prompt", "new", "share", "read", "again") if k in runs[0]}
               for key, runs in seen.items()}
     print(f"{o.threads} threads, prompt {o.prompt}, {o.new} tokens written, {o.rounds} rounds in turn, medians"
           + (f"; transformers {version}" if version else ""))
     for (name, side), m in middle.items():
         own = middle[(name, "genet")]
-        more = (f"  {100 * m['share']:4.0f} % of {m['read']:.1f} GB/s" if side == "genet" else
+        more = (f"  {100 * m['share']:4.0f} % of {m['read']:.1f} GB/s ({m['again']:.1f} over again)" if side == "genet" else
                 f"  genet: {own['prompt'] / m['prompt']:5.2f} x, {own['new'] / m['new']:5.2f} x")
         print(f"{name:6} {side:13} prompt {m['prompt']:8.0f} tokens/s   writing {m['new']:8.1f} tokens/s {more}")
 

@@ -1,9 +1,8 @@
-/* bench.c - `genet bench`: a language model (bench_model.c), or each op at shapes that models use, against the
- * machine's own limits measured in the same run.
+/* bench.c - `genet bench`: a language model (bench_model.c), how speed grows with threads (bench_scaling.c), or each op at
+ * shapes that models use, against the machine's own limits measured in the same run.
  *
- * The share is of whichever limit binds: arithmetic at the peak of
- * multiply-adds, or bytes at the speed of memory.  Above 100 % of memory
- * means that operands stayed in the caches. */
+ * The share is of whichever limit binds (machine.h): arithmetic at the peak of
+ * the types that are multiplied, or bytes at the speed of reading as many. */
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +12,17 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "bench_model.h"
-#include "cli.h"
+#include "bench_scaling.h"
 #include "graph/graph.h"
+#include "machine.h"
+#include "plan/plan.h"
 
-typedef struct bench_options { const char *only; bool json; int64_t threads, prompt, write, repetitions; } bench_options;
+typedef struct bench_options {
+    const char *only, *out;
+    bool json, scaling;
+    int64_t threads, prompt, write, repetitions;
+    profile_options profile;
+} bench_options;
 
 #define AT(member) offsetof(bench_options, member)
 static const field table[] = {
@@ -24,6 +30,11 @@ static const field table[] = {
     { "new_tokens", FIELD_INT, AT(write), "64", 2, 1 << 24, NULL, 0, "of a model: tokens to write after it (-n)" },
     { "repetitions", FIELD_INT, AT(repetitions), "5", 1, BENCH_MOST, NULL, 0, "of a model: how often; the median counts (-r)" },
     { "only",    FIELD_STRING, AT(only),    NULL, 0, 0, NULL, 0, "ops whose name holds this text" },
+    { "scaling", FIELD_BOOL,   AT(scaling), "false", 0, 0, NULL, 0,
+      "products and training steps on 1, 2, ... threads, in place of ops" },
+    { "out",     FIELD_STRING, AT(out),     NULL, 0, 0, NULL, 0, "of --scaling: a picture of it (-o), .png or .svg" },
+    { "profile_trace", FIELD_STRING, AT(profile) + offsetof(profile_options, profile_trace), NULL, 0, 0, NULL, 0,
+      "write what each thread did when to this file, for chrome://tracing" },
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object a line" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
 };
@@ -140,7 +151,8 @@ static tensor *build_case(graph *g, int wanted)
 
 /* --- timing ---------------------------------------------------------------------- */
 
-typedef struct timing { const char *name, *shape; double seconds, flops, bytes; } timing;
+/* bound_s: the least time, by the limits of its kernels; limit: of the slowest of them. */
+typedef struct timing { const char *name, *shape; double seconds, flops, bytes, bound_s; const char *limit; } timing;
 
 /* Floats in (0, 1], ids below the smallest table, masks half set. */
 static void fill(const tensor *t, void *to, size_t n)
@@ -213,8 +225,31 @@ static bool time_runs(const inputs *in, genet_plan *p, timing *t, genet_err *err
     return true;
 }
 
+/* What the kernels of p could do at best. */
+static void find_bound(const genet_plan *p, const machine *m, timing *t)
+{
+    double most = -1;
+    t->limit = "memory";
+    for (int s = 0; s < p->n_step; s++) {
+        const char *limit;
+        double least = cli_bound(m, genet__plan_arithmetic(p, s), genet__plan_flops(p, s), genet__plan_bytes(p, s), 1, &limit);
+        t->bound_s += least;
+        if (least > most) most = least, t->limit = limit;
+    }
+}
+
+/* Once more, for the trace. */
+static bool trace_run(const inputs *in, genet_plan *p, genet_profile *profile, genet_err *err)
+{
+    if (!profile) return true;
+    genet_profile_start(profile);
+    bool ok = write_inputs(in, p, err) && genet_plan_run(p, err);
+    genet_profile_stop(profile);
+    return ok;
+}
+
 /* A graph, a plan and a workspace of its own for each case. */
-static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
+static bool time_case(int k, genet_device *d, const machine *m, genet_profile *profile, timing *t, genet_err *err)
 {
     graph *g = genet_graph_new();
     genet_workspace *w = genet_workspace_new(d);
@@ -226,7 +261,8 @@ static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
     size_t n_state = info.state_bytes + 64;
     char *memory = p ? genet_device_alloc(d, n_state, err) : NULL;
     bool ok = memory && bind_states(g, p, memory, err) && genet_plan_attach(p, w, err) &&
-              make_inputs(g, &in, err) && time_runs(&in, p, t, err);
+              make_inputs(g, &in, err) && time_runs(&in, p, t, err) && trace_run(&in, p, profile, err);
+    if (ok) find_bound(p, m, t);
     t->flops = info.flops;
     t->bytes = info.bytes;
     for (int i = 0; i < in.n; i++) genet__free(in.bytes[i]);
@@ -239,48 +275,73 @@ static bool time_case(int k, genet_device *d, timing *t, genet_err *err)
 
 /* --- the report -------------------------------------------------------------------- */
 
-/* The share of the limit that binds. */
-static void print_case(const timing *t, const machine *m, bool json)
+static void print_case(const timing *t, bool json)
 {
-    double gflops = t->flops / t->seconds / 1e9, gbytes = t->bytes / t->seconds / 1e9;
-    double of_flops = 1e9 * gflops / m->flops, of_bytes = 1e9 * gbytes / m->bytes_per_s;
-    double share = of_flops > of_bytes ? of_flops : of_bytes;
+    double gflops = t->flops / t->seconds / 1e9, gbytes = t->bytes / t->seconds / 1e9, share = t->bound_s / t->seconds;
     if (json)
         printf("{\"op\": \"%s\", \"shape\": \"%s\", \"ms\": %.5g, \"gflops\": %.5g, \"gbytes_per_s\": %.5g, "
-               "\"share\": %.4g}\n", t->name, t->shape, t->seconds * 1e3, gflops, gbytes, share);
+               "\"share\": %.4g, \"of\": \"%s\"}\n", t->name, t->shape, t->seconds * 1e3, gflops, gbytes, share, t->limit);
     else
         printf("%-16s %-20s %9.3f ms %8.1f GFLOP/s %8.1f GB/s  %5.0f %% of %s\n", t->name, t->shape, t->seconds * 1e3,
-               gflops, gbytes, 100 * share, of_flops > of_bytes ? "arithmetic" : "memory");
+               gflops, gbytes, 100 * share, t->limit);
     fflush(stdout);
 }
 
-/* Yardstick first, then every case whose name fits. */
-static bool bench(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
+static void print_machine(const machine *m, const genet_device *d, bool json)
 {
-    const char *folder = word[0];
-    (void)out;          /* lines are printed as they come */
-    const bench_options *o = user;
-    if (folder) return cli_bench_model(folder, d, &(bench_model){ o->prompt, o->write, o->repetitions, o->json }, err);
+    str s = {0};
+    (json ? cli_machine_json : cli_machine_text)(m, &s);
+    printf(json ? "{\"instruction_set\": \"%s\", %s}\n" : "%s, %s", genet_device_isa(d), genet__str(&s));
+    genet__str_release(&s);
+}
+
+/* Yardstick first, then every case whose name fits. */
+static bool bench_ops(const bench_options *o, genet_device *d, genet_profile *profile, genet_err *err)
+{
     machine m;
     TRY(cli_measure(&m, d, err));
-    if (o->json)
-        printf("{\"instruction_set\": \"%s\", \"threads\": %d, \"peak_gflops\": %.5g, \"read_gbytes_per_s\": %.4g}\n",
-                        genet_device_isa(d), genet_device_threads(d), m.flops / 1e9, m.bytes_per_s / 1e9);
-    else printf("%s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s\n", genet_device_isa(d), genet_device_threads(d),
-                m.flops / 1e9, m.bytes_per_s / 1e9);
+    print_machine(&m, d, o->json);
     bool any = false;
     for (int k = 0; k < N_CASE || elementwise_op(k - N_CASE); k++) {
         timing t = { .name = k < N_CASE ? cases[k].name : elementwise_op(k - N_CASE)->name,
                      .shape = k < N_CASE ? cases[k].shape : "1024x1024" };
         if (o->only && !strstr(t.name, o->only)) continue;
-        if (!time_case(k, d, &t, err)) return genet__err_prefix(err, "%s: ", t.name);
-        print_case(&t, &m, o->json);
+        if (!time_case(k, d, &m, profile, &t, err)) return genet__err_prefix(err, "%s: ", t.name);
+        print_case(&t, o->json);
         any = true;
     }
     return any || genet__err_set(err, GENET_ERR_USAGE, "no op's name holds \"%s\"", o->only);
 }
 
-static const short_name short_names[] = { { "p", "prompt_tokens" }, { "n", "new_tokens" }, { "r", "repetitions" }, { NULL, NULL } };
+static bool ops_traced(const bench_options *o, genet_device *d, genet_err *err)
+{
+    if (!o->profile.profile_trace) return bench_ops(o, d, NULL, err);
+    genet_profile *profile = genet_profile_new(d, err);
+    bool ok = profile && bench_ops(o, d, profile, err) && cli_profile_write(profile, o->profile.profile_trace, err);
+    genet_profile_free(profile);
+    return ok;
+}
+
+static bool bench(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
+{
+    const char *folder = word[0];
+    (void)out;          /* lines are printed as they come */
+    bench_options *o = user;
+    o->profile.profile = true;      /* always: only the trace is a choice */
+    TRY(cli_profile_check(&o->profile, err));
+    if (folder && (o->scaling || o->only))
+        return genet__err_set(err, GENET_ERR_USAGE, "--scaling and --only are for bench without a FOLDER");
+    if (o->out && !o->scaling) return genet__err_set(err, GENET_ERR_USAGE, "--out is the picture of --scaling: add it");
+    if (o->scaling && o->profile.profile_trace)
+        return genet__err_set(err, GENET_ERR_USAGE, "--scaling writes no trace: leave out --profile-trace");
+    if (o->scaling) return cli_bench_scaling(&(bench_scaling){ genet_device_threads(d), o->json, o->out }, err);
+    if (!folder) return ops_traced(o, d, err);
+    bench_model b = { o->prompt, o->write, o->repetitions, o->json, o->profile.profile_trace };
+    return cli_bench_model(folder, d, &b, err);
+}
+
+static const short_name short_names[] = { { "p", "prompt_tokens" }, { "n", "new_tokens" }, { "r", "repetitions" }, { "o", "out" },
+                                          { NULL, NULL } };
 
 static int run(const verb *v, int argc, char **argv)
 {
@@ -288,4 +349,4 @@ static int run(const verb *v, int argc, char **argv)
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .short_names = short_names, .body = bench }, argc, argv);
 }
 
-const verb cli_verb_bench = { "bench", "[FOLDER] [--only OP]", "time each op, or a language model, against the machine's limits", run };
+const verb cli_verb_bench = { "bench", "[FOLDER] [--only OP] [--scaling]", "time each op, or a language model, against the machine's limits", run };

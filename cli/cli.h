@@ -90,18 +90,14 @@ extern const fields cli_profile_fields;
     { "profile_trace", FIELD_STRING, (at) + offsetof(profile_options, profile_trace), NULL, 0, 0, NULL,      \
       FIELD_RENEWABLE | FIELD_PASSING, title }
 
-typedef struct machine machine;
+typedef struct machine machine;         /* machine.h */
 bool cli_profile_check(const profile_options *o, genet_err *err);
 /* The kernels of p by time and what passes between them, as lines in out.  what: the heading's "10 steps, each"; times,
  * calls and operations are divided by divide_by. */
 void cli_profile_table(const genet_profile *p, const machine *m, const char *what, double divide_by, str *out);
+/* The kernels, slowest first, as a JSON array. */
+void cli_profile_json(const genet_profile *p, const machine *m, double divide_by, str *out);
 /* Its trace to a file. */
 bool cli_profile_write(const genet_profile *p, const char *path, genet_err *err);
 
-/* --- the machine's limits ------------------------------------------------------------ */
-
-struct machine { double flops, bytes_per_s; int threads; };
-/* Measured now, with the device's threads: f32 multiply-adds in registers, and reading
- * memory beyond the caches. About 0.3 s. */
-bool cli_measure(machine *m, genet_device *d, genet_err *err);
 #endif

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "cli.h"
 #include "infer/generate.h"
+#include "machine.h"
 #include "plan/plan.h"
 
 enum { PROMPT_MAX_BYTES = 1 << 28 };

@@ -1,10 +1,10 @@
 /* profile.c - `--profile`: where the time goes, as a table.
  *
  * Kernels of one op on one kind of shapes are a line: time on the wall, speed,
- * and the share of whichever limit binds, arithmetic at the machine's peak of
- * multiply-adds or bytes at the speed of memory.  Above 100 % of memory means
- * that operands stayed in the caches.  Lines under the table say what passes
- * outside the kernels. */
+ * and the share of whichever limit binds (machine.h): arithmetic at the peak of
+ * the types that it multiplies, or as many bytes as one of its calls touches at
+ * the speed of reading them.  Lines under the table say what passes outside the
+ * kernels. */
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
-#include "cli.h"
+#include "machine.h"
 
 enum { MAX_LINES = 40, MAX_OPS = 8 };
 
@@ -41,15 +41,7 @@ bool cli_profile_check(const profile_options *o, genet_err *err)
 }
 
 /* Rows of one op and shapes, whatever their names. */
-typedef struct line { genet_profile_row sum; double bound_s; bool by_flops; int n_name; } line;
-
-/* The least time that a row's work can take. */
-static double bound(const genet_profile_row *r, const machine *m, bool *by_flops)
-{
-    double flops_s = r->flops / m->flops, bytes_s = r->bytes / m->bytes_per_s;
-    *by_flops = flops_s > bytes_s;
-    return *by_flops ? flops_s : bytes_s;
-}
+typedef struct line { genet_profile_row sum; double bound_s; const char *limit; int n_name; } line;
 
 static void add_row(genet_profile_row *sum, const genet_profile_row *r)
 {
@@ -90,7 +82,10 @@ static line *gather(const genet_profile *p, const machine *m, int *n)
             at[*n - 1].n_name++;
         } else at[(*n)++] = at[i];
     }
-    for (int i = 0; i < *n; i++) at[i].bound_s = bound(&at[i].sum, m, &at[i].by_flops);
+    for (int i = 0; i < *n; i++) {
+        const genet_profile_row *r = &at[i].sum;
+        at[i].bound_s = cli_bound(m, r->arithmetic, r->flops, r->bytes, (double)r->calls, &at[i].limit);
+    }
     qsort(at, (size_t)*n, sizeof *at, by_seconds);
     return at;
 }
@@ -105,7 +100,7 @@ static void put_line(const line *l, const scale *s, str *out)
     double idle = 1 - r->busy_s / (t * s->threads);
     genet__str_printf(out, "%9.3f %5.1f %7.4g %8.1f %7.1f  %4.0f %% %-6s %4.0f %%  %s %s%s%s\n", 1e3 * t / s->divide_by,
                       100 * t / s->total_s, (double)r->calls / s->divide_by, r->flops / t * 1e-9, r->bytes / t * 1e-9,
-                      100 * l->bound_s / t, l->by_flops ? "flops" : "memory", 100 * (idle > 0 ? idle : 0), r->op, r->shapes,
+                      100 * l->bound_s / t, l->limit, 100 * (idle > 0 ? idle : 0), r->op, r->shapes,
                       l->n_name == 1 && *r->name ? " " : "", l->n_name == 1 ? r->name : "");
 }
 
@@ -146,22 +141,23 @@ static void put_host(const genet_profile *p, const scale *s, double kernels_s, s
 void cli_profile_table(const genet_profile *p, const machine *m, const char *what, double divide_by, str *out)
 {
     int n = 0;
-    line *at = gather(p, m, &n), rest = { .sum = { .op = "the others", .shapes = "", .name = "" }, .n_name = 1 };
+    line *at = gather(p, m, &n), rest = { .sum = { .op = "the others", .shapes = "", .name = "" }, .limit = "", .n_name = 1 };
     scale s = { divide_by > 0 ? divide_by : 1, genet_profile_seconds(p), m->threads };
     genet_profile_row sum = {0};
-    double bound_s = 0;
+    double bound_s = 0, arithmetic_s = 0;
     if (!at) {
         out->failed = true;
         return;
     }
-    genet__str_printf(out, "profile of %s: %.3f ms; %d threads, multiply-adds at most %.0f GFLOP/s, memory %.1f GB/s\n", what,
-                      1e3 * s.total_s / s.divide_by, m->threads, m->flops * 1e-9, m->bytes_per_s * 1e-9);
+    genet__str_printf(out, "profile of %s: %.3f ms; ", what, 1e3 * s.total_s / s.divide_by);
+    cli_machine_text(m, out);
     genet__str_add(out, "       ms     %   calls  GFLOP/s    GB/s  of limit      idle  kernel\n");
     for (int i = 0; i < n; i++) {
         if (i < MAX_LINES) put_line(&at[i], &s, out);
         else add_row(&rest.sum, &at[i].sum), rest.bound_s += at[i].bound_s;
         add_row(&sum, &at[i].sum);
         bound_s += at[i].bound_s;
+        arithmetic_s += at[i].sum.flops / m->flops[at[i].sum.arithmetic];
     }
     if (n > MAX_LINES) put_line(&rest, &s, out);
     put_heads(at, n, &s, out);
@@ -169,8 +165,27 @@ void cli_profile_table(const genet_profile *p, const machine *m, const char *wha
     genet__str_printf(out, "kernels: %.3f ms (%.1f %%), %.0f %% of their limits, threads idle for %.1f %%\n", 1e3 * t / s.divide_by,
                       100 * t / s.total_s, 100 * bound_s / t, 100 * (1 - sum.busy_s / (t * s.threads)));
     put_host(p, &s, t, out);
-    genet__str_printf(out, "in all: %.3g operations, %.1f GFLOP/s, %.0f %% of the multiply-add peak\n", sum.flops / s.divide_by,
-                      sum.flops / s.total_s * 1e-9, 100 * sum.flops / s.total_s / m->flops);
+    genet__str_printf(out, "in all: %.3g operations, %.1f GFLOP/s, %.0f %% of the peaks of their types (fma: %.0f %%)\n",
+                      sum.flops / s.divide_by, sum.flops / s.total_s * 1e-9, 100 * arithmetic_s / s.total_s,
+                      100 * sum.flops / s.total_s / m->flops[GENET_ARITHMETIC_OTHER]);
+    genet__free(at);
+}
+
+void cli_profile_json(const genet_profile *p, const machine *m, double divide_by, str *out)
+{
+    int n = 0;
+    line *at = gather(p, m, &n);
+    out->failed |= !at;
+    genet__str_add(out, "[");
+    for (int i = 0; at && i < n; i++) {
+        const genet_profile_row *r = &at[i].sum;
+        double t = r->seconds > 0 ? r->seconds : 1e-12;
+        genet__str_printf(out, "%s{\"op\": \"%s\", \"shapes\": \"%s\", \"ms\": %.5g, \"calls\": %.5g, \"gflops\": %.5g, "
+                          "\"gbytes_per_s\": %.5g, \"share\": %.4g, \"of\": \"%s\"}", i ? ", " : "", r->op, r->shapes,
+                          1e3 * t / divide_by, (double)r->calls / divide_by, r->flops / t * 1e-9, r->bytes / t * 1e-9,
+                          at[i].bound_s / t, at[i].limit);
+    }
+    genet__str_add(out, "]");
     genet__free(at);
 }
 

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cli.h"
+#include "machine.h"
 #include "setup.h"
 
 static volatile sig_atomic_t stop_asked;      /* all that a signal handler may touch */

@@ -201,6 +201,16 @@ GENET_API void           genet_profile_free(genet_profile *p);
 GENET_API void           genet_profile_start(genet_profile *p);
 GENET_API void           genet_profile_stop(genet_profile *p);
 
+/* What a kernel's operations are: how fast they can be differs by the types that are multiplied. */
+typedef enum genet_arithmetic {
+    GENET_ARITHMETIC_OTHER,     /* no products of matrices: elementwise, sums, norms, updates */
+    GENET_ARITHMETIC_F32,       /* products of f32 with f32 */
+    GENET_ARITHMETIC_MIXED,     /* of f32 with bf16 or f16 */
+    GENET_ARITHMETIC_BF16,      /* of bf16 with bf16 or f16 */
+    GENET_ARITHMETIC_INT8,      /* with weights in blocks (q8_0, q4_0) */
+    GENET_ARITHMETIC_COUNT
+} genet_arithmetic;
+
 /* A kernel of a plan, over all its calls. */
 typedef struct genet_profile_row {
     const char *op;             /* with what is fused to it: "matmul+add+gelu_tanh"; "compile", "write", "read" of a
@@ -212,6 +222,7 @@ typedef struct genet_profile_row {
     double  seconds;            /* as the clock on the wall ran */
     double  busy_s;             /* at work, all threads added; the rest of threads * seconds they waited */
     double  flops, bytes;       /* of all calls; bytes count each operand once */
+    genet_arithmetic arithmetic;    /* what the operations are, mostly */
 } genet_profile_row;
 /* How many there are; *rows, in the order in which they first ran, is valid until a plan runs or is compiled. */
 GENET_API int    genet_profile_rows(const genet_profile *p, const genet_profile_row **rows);

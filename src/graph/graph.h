@@ -74,8 +74,9 @@ enum op_flag {
     OPF_BLOCKS      = 1 << 7,   /* takes, shows or picks rows of quantised blocks */
     OPF_INDEXED     = 1 << 8,   /* elementwise by the flat index too, and by all of in[1], a sequence of random
                                    numbers, which its function is given as it is */
-    OPF_ROWS        = 1 << 9    /* its kernel's tasks make whole rows of the result, from the same rows of the inputs
+    OPF_ROWS        = 1 << 9,   /* its kernel's tasks make whole rows of the result, from the same rows of the inputs
                                    that have its shape: programs run before and after each task's */
+    OPF_PRODUCT     = 1 << 10   /* most of its work is products of matrices of in[0]'s and in[1]'s types */
 };
 
 /* --- probes: what the generic tests try an op on -------------------------- */

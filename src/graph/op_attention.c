@@ -360,7 +360,8 @@ static const probe probes_attention[] = {
     { .edge = true, WITH(1, 0, 0, 1, 0), .in = { HEADS(0, 5, 5, 2, 1, 3) } },
     { .edge = true, WITH(1, 0, 0, 1, 0), .in = { HEADS(1, 0, 5, 2, 1, 3) } },
 };
-ROW(attention, OWN, EXPAND, OPF_STRIDED, .n_in = ATT_N_IN, .n_side = 1, .infer = infer_attention, .flops = flops_attention)
+ROW(attention, OWN, EXPAND, OPF_STRIDED | OPF_PRODUCT, .n_in = ATT_N_IN, .n_side = 1, .infer = infer_attention,
+    .flops = flops_attention)
 
 /* y, lse and g: any numbers will do; lse near what scores of this size give. */
 #define REST(B, T, H, D) PF(-1, 1, B, T, H, D), PF(.5, 2, B, H, T), PF(-1, 1, B, T, H, D)
@@ -379,7 +380,7 @@ static const probe probes_attention_grad[] = {
     { .edge = true, WITH(1, 0, 0, 0, 0), .in = { HEADS(2, 5, 0, 2, 1, 3), PNONE, PNONE, PNONE, PNONE, REST(2, 5, 2, 3) } },
     { .edge = true, WITH(1, 0, 0, 1, 0), .in = { HEADS(1, 0, 5, 2, 1, 3), PNONE, PNONE, PNONE, PNONE, REST(1, 0, 2, 3) } },
 };
-ROW(attention_grad, EXPAND, EXPAND, OPF_STRIDED, .n_in = ATTG_N_IN, .n_side = 3, .infer = infer_attention_grad,
+ROW(attention_grad, EXPAND, EXPAND, OPF_STRIDED | OPF_PRODUCT, .n_in = ATTG_N_IN, .n_side = 3, .infer = infer_attention_grad,
     .flops = flops_attention_grad)
 
 /* --- builder ------------------------------------------------------------------------ */

@@ -224,7 +224,8 @@ static const probe probes_matmul[] = {
     { .edge = true, .in = { PF(-1, 1, 41, 1601), PF(-1, 1, 1601, 301), PF(-1, 1, 41, 301) } },
     { .edge = true, .in = { PF(-1, 1, 2, 0), PF(-1, 1, 0, 4), PF(-1, 1, 2, 4) } },
 };
-ROW(matmul, OWN, REF, OPF_STRIDED | OPF_BLOCKS, .n_in = 3, .over = 1u << 2, .infer = infer_matmul, .flops = flops_matmul)
+ROW(matmul, OWN, REF, OPF_STRIDED | OPF_BLOCKS | OPF_PRODUCT, .n_in = 3, .over = 1u << 2, .infer = infer_matmul,
+    .flops = flops_matmul)
 
 /* --- builder -------------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 #define GENET_PLAN_PLAN_H
 #include "base/str.h"
 #include "device/device.h"
+#include "plan/work.h"
 
 enum { PLAN_MAX_MEMBER = 24 };      /* of a fused group */
 
@@ -78,9 +79,11 @@ bool genet__plan_fuse(genet_plan *p, genet_err *err);
 bool genet__plan_launches(genet_plan *p, genet_err *err);      /* launch.c */
 bool genet__plan_place(genet_plan *p, genet_err *err);
 
-/* Operations and operand bytes of a step. */
+/* Operations and operand bytes of a step, and the kind of its operations. */
 double genet__plan_flops(const genet_plan *p, int s);
 double genet__plan_bytes(const genet_plan *p, int s);
+genet_arithmetic genet__plan_arithmetic(const genet_plan *p, int s);
+
 /* "matmul+add+relu" */
 void   genet__plan_step_words(const step *st, str *s);
 

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "graph/op_attention.h"
 #include "plan/plan.h"
 
 enum { MAX_PIECES = 1 << 20, MAX_SHAPES = 4 };
@@ -132,6 +133,7 @@ static bool find_rows(genet_profile *p, genet_plan *plan)
         plan->profile_row[s] = find_row(p, genet__str(&words), genet__str(&shapes),
                                         (st->n_member ? st->member[st->n_member - 1] : st->head)->name, true);
         ok = !words.failed && !shapes.failed && plan->profile_row[s] >= 0;
+        if (ok) p->row[plan->profile_row[s]].arithmetic = genet__plan_arithmetic(plan, s);
         genet__str_release(&words);
         genet__str_release(&shapes);
     }
@@ -188,6 +190,27 @@ static int64_t opened_ns(const genet_profile *p, const recorder *r, int phase)
     return least;
 }
 
+/* Operations and bytes of step s.  A cache is as long as it may become: attention looks at its beginning, up to a position
+ * that only the run knew; an input's is still there. */
+static void count_work(const genet_plan *plan, int s, double *flops, double *bytes)
+{
+    const tensor *y = plan->step[s].head, *position;
+    *flops = genet__plan_flops(plan, s);
+    *bytes = genet__plan_bytes(plan, s);
+    if (!y || !genet__op_is(y, OP_attention) || !(position = y->in[ATT_POSITION]) || !genet__op_is(position->root, OP_input))
+        return;
+    const shape *q = &y->in[ATT_Q]->shape, *k = &y->in[ATT_K]->shape;
+    const operand *at = launch_in(&plan->launch[s], ATT_POSITION);
+    int32_t first;
+    if (!at->data || genet__numel(&position->shape) < 1 || k->dim[1] < 1) return;
+    plan->device->read(plan->device, at->data, &first, sizeof first);
+    double T = (double)q->dim[1], S = (double)k->dim[1], end = (double)first + T, keys = (double)first + (T + 1) / 2;
+    if (first < 0 || end >= S) return;
+    double all = 2 * (double)genet_dtype_bytes(y->in[ATT_K]->dtype, genet__numel(k));
+    *bytes -= all * (1 - end / S);
+    *flops = 4 * (double)genet__numel(q) * keys;
+}
+
 /* Add step s, whose phases are first to before end. */
 static bool add_step(genet_profile *p, const genet_plan *plan, int s, const recorder *rec, int first, int end, int64_t end_ns)
 {
@@ -195,9 +218,11 @@ static bool add_step(genet_profile *p, const genet_plan *plan, int s, const reco
     genet_profile_row *r = &p->row[row];
     if (end < rec->n_phase) end_ns = opened_ns(p, rec, end);
     if (end > first) r->seconds += (double)(end_ns - opened_ns(p, rec, first)) * 1e-9;
+    double flops, bytes;
+    count_work(plan, s, &flops, &bytes);
     r->calls++;
-    r->flops += genet__plan_flops(plan, s);
-    r->bytes += genet__plan_bytes(plan, s);
+    r->flops += flops;
+    r->bytes += bytes;
     for (int thread = 0; thread < p->device->n_threads; thread++)
         for (int k = first; k < end; k++) {
             const phase_part *at = &rec->part[(size_t)thread * (size_t)rec->n_phase + (size_t)k];

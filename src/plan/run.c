@@ -75,12 +75,92 @@ double genet__plan_flops(const genet_plan *p, int s)
     return n;
 }
 
+/* Is x, a part of concatenation y, made where it will lie? */
+static bool made_there(const genet_plan *p, const tensor *y, const tensor *x)
+{
+    int part = genet__plan_in_workspace(x) ? p->block_of[x->root->id] : -1;
+    return part >= 0 && p->block[part].parent >= 0 && p->block[part].parent == p->block_of[y->root->id];
+}
+
+/* What a concatenation reads, and writes as much. */
+static double copied(const genet_plan *p, int s)
+{
+    const launch *l = &p->launch[s];
+    double n = 0;
+    for (int k = l->n_out; k < l->n_out + l->n_in; k++)
+        if (p->arg[s][k] && !made_there(p, p->step[s].head, p->arg[s][k])) n += bytes_of(&l->arg[k]);
+    return n;
+}
+
+/* What a step touches of operand k: of a table that it gathers from, as much as it takes; of one that it adds or writes into,
+ * the place of what is added or written. */
+static double touched(const genet_plan *p, int s, int k)
+{
+    const tensor *y = p->step[s].head;
+    const launch *l = &p->launch[s];
+    double all = bytes_of(&l->arg[k]);
+    int in = k - l->n_out;
+    if (!y || in >= l->n_in) return all;
+    if (genet__op_is(y, OP_gather) && in == 0) {
+        double taken = (double)genet_dtype_bytes(l->arg[k].dtype, genet__numel(&y->shape));
+        return taken < all ? taken : all;
+    }
+    if (genet__op_is(y, OP_write_at) && (k == 0 || in == 0)) return k ? 0 : bytes_of(&l->arg[l->n_out + 1]);
+    if (genet__op_is(y, OP_scatter_add) && y->in[2] && (k == 0 || in == 2)) return bytes_of(&l->arg[l->n_out]);
+    if (genet__op_is(y, OP_concat)) return k == 0 ? copied(p, s) : made_there(p, y, p->arg[s][k]) ? 0 : all;
+    return all;
+}
+
 double genet__plan_bytes(const genet_plan *p, int s)
 {
     double n = 0;
     for (int k = 0; k < p->launch[s].n_arg; k++)
-        if (p->arg[s][k]) n += bytes_of(&p->launch[s].arg[k]);
+        if (p->arg[s][k]) n += touched(p, s, k);
     return n;
+}
+
+genet_arithmetic genet__plan_arithmetic(const genet_plan *p, int s)
+{
+    const tensor *y = p->step[s].head;
+    if (!y || !(y->op->flags & OPF_PRODUCT) || y->dtype == GENET_F64) return GENET_ARITHMETIC_OTHER;
+    dtype a = y->in[0]->dtype, b = y->in[1]->dtype;
+    if (genet__is_blocks(b)) return GENET_ARITHMETIC_INT8;
+    if (a == GENET_F32 && b == GENET_F32) return GENET_ARITHMETIC_F32;
+    return a == GENET_F32 || b == GENET_F32 ? GENET_ARITHMETIC_MIXED : GENET_ARITHMETIC_BF16;
+}
+
+static void keep_larger(const tensor *y, int64_t product[3])
+{
+    const shape *a = &y->in[0]->shape;
+    int64_t N = y->shape.dim[y->shape.rank - 1], K = a->dim[a->rank - 1], M = N ? genet__numel(&y->shape) / N : 0;
+    if ((double)M * (double)N * (double)K <= (double)product[0] * (double)product[1] * (double)product[2]) return;
+    product[0] = M, product[1] = N, product[2] = K;
+}
+
+static void add_work(const genet_plan *p, int s, double times, plan_work *sum)
+{
+    const step *st = &p->step[s];
+    genet_arithmetic kind = genet__plan_arithmetic(p, s);
+    double bytes = genet__plan_bytes(p, s), flops = genet__plan_flops(p, s) * times, members = 0;
+    int size = 0;
+    while (size < WORK_SIZES - 1 && bytes >= (double)((uint64_t)2 << size)) size++;
+    sum->bytes[size] += bytes * times;
+    if (kind == GENET_ARITHMETIC_OTHER) return;
+    for (int k = 0; k < st->n_member; k++) members += (double)genet__numel(&st->member[k]->shape) * times;
+    sum->members += members;
+    if (genet__op_is(st->head, OP_matmul)) {
+        sum->flops[kind] += flops - members;
+        keep_larger(st->head, sum->product[kind]);
+    } else {
+        const shape *q = &st->head->in[0]->shape;       /* attention and its gradient: (B, T, H, D) */
+        sum->attention_flops += flops - members;
+        memcpy(sum->attention, q->dim, sizeof sum->attention);
+    }
+}
+
+void genet__plan_work(const genet_plan *p, double times, plan_work *sum)
+{
+    for (int s = 0; s < p->n_step; s++) add_work(p, s, times, sum);
 }
 
 static void describe(genet_plan *p)

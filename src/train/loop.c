@@ -57,6 +57,8 @@ static void cost_of(const train_job *job, const train_step *s, train_cost *out)
                          .workspace_bytes = s->info.workspace_bytes, .weights = s->weights.start[s->weights.n] };
     if (s->update_info.workspace_bytes > out->workspace_bytes) out->workspace_bytes = s->update_info.workspace_bytes;
     if (job->eval_workspace_bytes > out->workspace_bytes) out->workspace_bytes = job->eval_workspace_bytes;
+    genet__plan_work(s->plan, (double)s->accumulation, &out->work);
+    if (s->update) genet__plan_work(s->update, 1, &out->work);
     out->params_bytes = genet__params_bytes(p, ~0u);
     for (int i = 0; i < p->n; i++) out->unplaced_bytes += p->at[i]->address ? 0 : p->at[i]->size_bytes;
     out->total_bytes = out->params_bytes + out->workspace_bytes + job->data_bytes;

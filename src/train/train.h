@@ -13,6 +13,7 @@
 #include "base/fields.h"
 #include "base/log.h"
 #include "nn/optim.h"
+#include "plan/work.h"
 
 typedef struct train_options {
     const char *out, *lr_schedule, *keep, *dtype;
@@ -99,6 +100,7 @@ typedef struct train_cost {
     size_t workspace_bytes, params_bytes, total_bytes, unplaced_bytes;
     int    n_kernels;
     int64_t weights;
+    plan_work work;                     /* what the flops and bytes are made of */
 } train_cost;
 bool genet__train_cost(const train_job *job, int64_t rows, int64_t accumulation, train_cost *out, genet_err *err);
 #endif

@@ -79,7 +79,14 @@ for name in loss perplexity bits_per_byte tokens; do [ -n "$(field "$json" $name
 [ "$(field "$json" tokens)" -eq $(($(wc -m < "$text") - 1)) ] || fail "eval did not predict every token but the first"
 expect 0 'parameters' "$GENET" info "$run"
 expect 0 '"parameters": [0-9]+' "$GENET" info "$run" --json
-expect 0 'seconds a step' "$GENET" plan gpt2 --data "$text" $tiny
+expect 0 'seconds a step +[0-9.e-]+ \(estimate: products [0-9.e-]+ s \(f32 at [0-9]+ GFLOP/s, [0-9]+ % of peak\), attention' \
+    "$GENET" plan gpt2 --data "$text" $tiny
+# bf16 is another rate: what is multiplied is named, and the parts make the whole
+expect 0 '"product_gflops": \{.*"bf16": [1-9]' "$GENET" plan gpt2 --data "$text" $tiny --dtype bf16 --json
+expect 0 '"product_gflops": \{"f32": [1-9][0-9.e+]*\}' "$GENET" plan gpt2 --data "$text" $tiny --json
+part() { sed -n "s/.*\"$1\": \([0-9.e+-]*\).*/\1/p" "$work/out"; }
+awk "BEGIN { s = $(part seconds_per_step); p = $(part seconds_of_products) + $(part seconds_of_memory); exit !(p > 0 && p <= s * 1.01) }" ||
+    fail "parts of the estimate: $(cat "$work/out")"
 expect 0 '"parameters": 124' "$GENET" plan gpt2 --n-layer 12 --n-head 12 --n-embd 768 --block-size 1024 --batch-size 1 --json
 
 # --- weights and batches from elsewhere (the numbers are PyTorch's: tests/golden/golden.json)

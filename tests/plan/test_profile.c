@@ -193,11 +193,113 @@ static void memory_runs_out(void **state)
     net_close(&n);
 }
 
+/* The kind of a product's operations is that of its types; what is no product is OTHER. */
+static void rows_say_their_kind(void **state)
+{
+    (void)state;
+    static const struct { genet_dtype a, b; genet_arithmetic kind; } cases[] = {
+        { GENET_F32, GENET_F32, GENET_ARITHMETIC_F32 },   { GENET_F32, GENET_BF16, GENET_ARITHMETIC_MIXED },
+        { GENET_BF16, GENET_F32, GENET_ARITHMETIC_MIXED }, { GENET_F32, GENET_F16, GENET_ARITHMETIC_MIXED },
+        { GENET_BF16, GENET_BF16, GENET_ARITHMETIC_BF16 }, { GENET_BF16, GENET_F16, GENET_ARITHMETIC_BF16 },
+        { GENET_F32, GENET_Q8_0, GENET_ARITHMETIC_INT8 },  { GENET_BF16, GENET_Q4_0, GENET_ARITHMETIC_INT8 },
+        { GENET_F64, GENET_F64, GENET_ARITHMETIC_OTHER },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        genet_err err;
+        genet_device *d = genet_device_cpu(1, NULL);
+        genet_graph *g = genet_graph_new();
+        genet_workspace *w = genet_workspace_new(d);
+        static char memory[2][64 * 64 * 8];
+        genet_tensor *a = genet_state(g, "a", cases[i].a, D(64, 64)), *b = genet_state(g, "b", cases[i].b, D(64, 64));
+        genet_tensor *y = genet_sum(genet_matmul(a, genet_transpose(b, 0, 1)), 3, false);
+        genet_plan *p = genet_compile(g, &y, 1, d, NULL, &err);
+        assert_non_null(p);
+        assert_true(genet_plan_bind(p, a, memory[0], &err) && genet_plan_bind(p, b, memory[1], &err));
+        assert_true(genet_plan_attach(p, w, &err));
+        genet_profile *profile = genet_profile_new(d, &err);
+        genet_profile_start(profile);
+        assert_true(genet_plan_run(p, &err));
+        assert_int_equal(row_of(profile, "matmul")->arithmetic, cases[i].kind);
+        assert_int_equal(row_of(profile, "sum")->arithmetic, GENET_ARITHMETIC_OTHER);
+        genet_profile_free(profile);
+        genet_plan_free(p);
+        genet_workspace_free(w);
+        genet_graph_free(g);
+        genet_device_free(d);
+    }
+}
+
+/* A plan of outputs y (n) over what x and ids are written with, run once on a profile. */
+static genet_profile *run_once(genet_device *d, genet_graph *g, genet_tensor *y, genet_tensor *const in[], const void *const from[],
+                               const size_t size[], int n)
+{
+    genet_err err;
+    genet_workspace *w = genet_workspace_new(d);
+    genet_plan *p = genet_compile(g, &y, 1, d, NULL, &err);
+    assert_non_null(p);
+    assert_true(genet_plan_attach(p, w, &err));
+    genet_profile *profile = genet_profile_new(d, &err);
+    genet_profile_start(profile);
+    for (int i = 0; i < n; i++) assert_true(genet_plan_write(p, in[i], from[i], size[i], &err));
+    assert_true(genet_plan_run(p, &err));
+    genet_profile_stop(profile);
+    genet_plan_free(p);
+    genet_workspace_free(w);
+    return profile;
+}
+
+/* Bytes are those that a kernel touches: of a table the rows that are taken, of a cache what the position shows. */
+static void rows_count_what_is_touched(void **state)
+{
+    (void)state;
+    static float table[1000 * 8], cache[4 * 64 * 8];
+    enum { ROWS = 5, AT = 10 };
+    int32_t ids[ROWS] = { 1, 2, 3, 999, 0 }, position = AT;
+    genet_device *d = genet_device_cpu(2, NULL);
+    genet_graph *g = genet_graph_new();
+    genet_tensor *x = genet_input(g, "x", GENET_F32, D(1000, 8)), *i = genet_input(g, "i", GENET_I32, D(ROWS));
+    genet_profile *p = run_once(d, g, genet_gather(x, i), (genet_tensor *[]){ x, i }, (const void *[]){ table, ids },
+                                (size_t[]){ sizeof table, sizeof ids }, 2);
+    assert_float_equal(row_of(p, "gather")->bytes, 2 * ROWS * 8 * 4 + ROWS * 4, 0.5f);
+    genet_profile_free(p);
+    genet_graph_free(g);
+
+    g = genet_graph_new();
+    genet_tensor *q = genet_input(g, "q", GENET_F32, D(1, 1, 4, 8)), *k = genet_input(g, "k", GENET_F32, D(1, 64, 4, 8));
+    genet_tensor *at = genet_input(g, "at", GENET_I32, D(1));
+    genet_tensor *y = genet_attention(q, k, k, &(genet_attention_options){ .causal = true, .position = at });
+    p = run_once(d, g, y, (genet_tensor *[]){ q, k, at }, (const void *[]){ cache, cache, &position },
+                 (size_t[]){ 4 * 8 * 4, sizeof cache, sizeof position }, 3);
+    const genet_profile_row *row = row_of(p, "attention");
+    assert_float_equal(row->flops, 4 * 4 * 8 * (AT + 1), 0.5f);             /* two products, of which one query sees 11 keys */
+    assert_true(row->bytes >= 2 * (AT + 1) * 4 * 8 * 4 && row->bytes < 2 * (AT + 1) * 4 * 8 * 4 + 600);
+    genet_profile_free(p);
+    genet_graph_free(g);
+    genet_device_free(d);
+}
+
+/* What is computed where the concatenation has it is not moved. */
+static void parts_in_place_move_nothing(void **state)
+{
+    (void)state;
+    static float x[64 * 64];
+    genet_device *d = genet_device_cpu(1, NULL);
+    genet_graph *g = genet_graph_new();
+    genet_tensor *in = genet_input(g, "x", GENET_F32, D(64, 64));
+    genet_tensor *part[2] = { genet_matmul(in, in), in };
+    genet_profile *p = run_once(d, g, genet_concat(part, 2, 0), &in, (const void *[]){ x }, (size_t[]){ sizeof x }, 1);
+    assert_float_equal(row_of(p, "concat")->bytes, 2 * sizeof x, 0.5f);     /* the product is there already */
+    genet_profile_free(p);
+    genet_graph_free(g);
+    genet_device_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_count_what_ran), cmocka_unit_test(plans_share_rows), cmocka_unit_test(trace_is_json),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(memory_runs_out), cmocka_unit_test(rows_say_their_kind), cmocka_unit_test(rows_count_what_is_touched),
+        cmocka_unit_test(parts_in_place_move_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
