@@ -7,7 +7,8 @@
  * in a burst, with a pause before it so that the idle threads of the one before
  * have gone to sleep; what is reported is the median over all calls.  Peak is
  * that of fused multiply-adds in registers, measured in the same rounds.
- * --types compares our own products of stored types with that of f32 instead. */
+ * --types compares our own products of stored types with that of f32 instead,
+ * beside that peak. */
 #include <cblas.h>
 #include <dlfcn.h>
 #include <math.h>
@@ -286,23 +287,26 @@ static void against_peers(const options *o, genet_device *d, pool *p)
            exp(log_sum / n), worst);
 }
 
-static void of_types(const options *o, genet_device *d)
+static void of_types(const options *o, genet_device *d, pool *p)
 {
     static const struct { const char *name; dtype a, b; } type[] = {
         { "f32", GENET_F32, GENET_F32 }, { "bf16", GENET_BF16, GENET_BF16 }, { "f32*bf16", GENET_F32, GENET_BF16 },
         { "f16", GENET_F32, GENET_F16 }, { "q8_0", GENET_F32, GENET_Q8_0 }, { "q4_0", GENET_F32, GENET_Q4_0 } };
     enum { N = sizeof type / sizeof *type };
-    static times t[N];
+    static times t[N + 1];
     printf("%-20s", "GFLOP/s");
     for (int k = 0; k < N; k++) printf(" %8s      ", type[k].name);
-    printf("\n");
+    printf(" %8s\n", "peak");
     for (int i = 0; i < N_CASE; i++) {
         if (!chosen(o, cases[i].name)) continue;
         contest c[N];
-        int n = cases[i].a_transposed || cases[i].N % 32 || (cases[i].K && cases[i].K % 32) ? 2 : N;
+        int n = cases[i].a_transposed || cases[i].K % QUANT_BLOCK ? 2 : N;
         for (int k = 0; k < n; k++) contest_open(&c[k], d, cases[i], o->rows, type[k].a, type[k].b), t[k].n = 0;
-        for (int r = 0; r < o->rounds; r++)
+        t[N].n = 0;
+        for (int r = 0; r < o->rounds; r++) {
             for (int k = 0; k < n; k++) burst(run_genet, &c[k], &t[k]);
+            burst_peak(p, &t[N]);
+        }
         printf("%-20s", cases[i].name);
         double f32 = 0;
         for (int k = 0; k < n; k++) {
@@ -311,7 +315,7 @@ static void of_types(const options *o, genet_device *d)
             printf(" %8.1f %.2f ", rate, rate / f32);
             contest_close(&c[k]);
         }
-        printf("\n");
+        printf("%*s %8.1f\n", 15 * (N - n), "", 1e-9 * peak_flops() * o->threads / median(&t[N]));
     }
 }
 
@@ -345,7 +349,7 @@ int main(int argc, char **argv)
     if (omp_threads) omp_threads(o.threads);
     printf("genet %s, OpenBLAS %s, oneDNN %d.%d, rows %lld\n", genet_device_isa(d), openblas_get_corename(),
            dnnl_version()->major, dnnl_version()->minor, (long long)o.rows);
-    if (o.types) of_types(&o, d);
+    if (o.types) of_types(&o, d, p);
     else against_peers(&o, d, p);
     genet__pool_free(p);
     genet_device_free(d);
