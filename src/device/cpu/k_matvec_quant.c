@@ -1,134 +1,17 @@
 /* k_matvec_quant.c - few rows times quantised weights, in integers.
  *
- * A row of activations is quantised as weights are, in blocks of 32: d =
- * max|x| / 127, q = round(x / d).  A product of two blocks is a dot product of
- * bytes, exact in 32 bits, times both scales (as in ggml, whose blocks these
- * are; the idea: Jacob et al. 2018, arXiv:1712.05877, section 2.2).
- *
- * Four blocks are a GROUP: 16 sums of integers, number 4b + j being of elements
- * 4j .. 4j+3 and 16+4j .. 16+4j+3 of block b.  Every instruction set has its way
- * to those same 16 numbers.  They become floats, are scaled, and added to 16
+ * Rows are rounded to bytes in groups of four blocks (int8.h); a group of a line
+ * times one of a row is 16 sums of integers, and every instruction set has its
+ * way to those same 16 numbers.  They become floats, are scaled, and added to 16
  * floats for each line and row: so a row has the same bits alone and among
  * others. */
-#include "base/quant.h"
+#include "device/cpu/int8.h"
 #include "device/cpu/matvec.h"
 #include "device/cpu/widen.h"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
-#define INLINE static inline __attribute__((always_inline))
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-enum { GROUP = 4, GROUP_DEPTH = GROUP * QUANT_BLOCK, AHEAD = 1024 /* bytes fetched before they are needed */ };
-
-/* A group of activations.  VNNI takes weights without sign, 8 (q4_0) or 128
- * (q8_0) too large; `excess` is minus what that adds to each sum. */
-typedef struct xgroup {
-    int8_t  low[GROUP][16], high[GROUP][16];    /* elements 0 .. 15 and 16 .. 31 of each block */
-    int32_t excess[GROUP][4];
-    float   d[GROUP][4];                        /* a block's scale, four times */
-} __attribute__((aligned(64))) xgroup;
-_Static_assert(sizeof(xgroup) == 256, "dense");
-
-static int64_t groups_of(int64_t depth) { return ceil_div(depth, GROUP_DEPTH); }
+enum { AHEAD = 1024 /* bytes fetched before they are needed */ };
 
 int64_t K(matvec_quant_room)(int64_t rows, int64_t depth) { return rows * groups_of(depth) * (int64_t)sizeof(xgroup); }
-
-/* --- activations --------------------------------------------------------------- */
-
-/* What a block's elements are multiplied by: not by what overflows.  A largest
- * element that is not finite makes d not finite, and so the products. */
-static const float least_scaled = 1e-30f, most_scaled = 0x1.fffffep127f;
-
-#if defined(__AVX512F__)
-/* The largest of each block's 32 |x| (as bits: NaN > infinity > numbers), four times. */
-INLINE __m512 largest(const __m512 x[2 * GROUP])
-{
-    __m512i m[GROUP], sign = _mm512_set1_epi32(0x7fffffff);
-    for (int b = 0; b < GROUP; b++)
-        m[b] = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x[2 * b]), sign),
-                                _mm512_and_si512(_mm512_castps_si512(x[2 * b + 1]), sign));
-    __m512i a = _mm512_max_epu32(_mm512_shuffle_i32x4(m[0], m[1], 0x44), _mm512_shuffle_i32x4(m[0], m[1], 0xee));
-    __m512i c = _mm512_max_epu32(_mm512_shuffle_i32x4(m[2], m[3], 0x44), _mm512_shuffle_i32x4(m[2], m[3], 0xee));
-    a = _mm512_max_epu32(_mm512_shuffle_i32x4(a, c, 0x88), _mm512_shuffle_i32x4(a, c, 0xdd));
-    a = _mm512_max_epu32(a, _mm512_shuffle_epi32(a, 0x4e));
-    return _mm512_castsi512_ps(_mm512_max_epu32(a, _mm512_shuffle_epi32(a, 0xb1)));
-}
-
-INLINE void store_bytes(int8_t *to, __m512 x)
-{
-    _mm_store_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
-}
-
-static void quantise_group(const real *x, int offset, xgroup *g)
-{
-    __m512 v[2 * GROUP];
-    for (int i = 0; i < 2 * GROUP; i++) v[i] = _mm512_loadu_ps((const float *)x + 16 * i);
-    __m512 most = largest(v), all = _mm512_set1_ps(127);
-    __mmask16 scaled = _mm512_cmp_ps_mask(most, _mm512_set1_ps(least_scaled), _CMP_GT_OQ) &
-                       _mm512_cmp_ps_mask(most, _mm512_set1_ps(most_scaled), _CMP_LE_OQ);
-    __m512 inverse = _mm512_maskz_div_ps(scaled, all, most);
-    _mm512_store_ps(g->d, _mm512_div_ps(most, all));
-    __m512 by[GROUP] = { _mm512_shuffle_f32x4(inverse, inverse, 0x00), _mm512_shuffle_f32x4(inverse, inverse, 0x55),
-                         _mm512_shuffle_f32x4(inverse, inverse, 0xaa), _mm512_shuffle_f32x4(inverse, inverse, 0xff) };
-    for (int b = 0; b < GROUP; b++) {
-        store_bytes(g->low[b], _mm512_mul_ps(v[2 * b], by[b]));
-        store_bytes(g->high[b], _mm512_mul_ps(v[2 * b + 1], by[b]));
-    }
-    __m512i o = _mm512_set1_epi8((char)offset), minus = _mm512_set1_epi16(-1);
-    __m512i low = _mm512_maddubs_epi16(o, _mm512_load_si512(g->low)), high = _mm512_maddubs_epi16(o, _mm512_load_si512(g->high));
-    _mm512_store_si512(g->excess, _mm512_add_epi32(_mm512_madd_epi16(low, minus), _mm512_madd_epi16(high, minus)));
-}
-#else
-INLINE float largest(const real *x)
-{
-    uint32_t most = 0;
-    for (int i = 0; i < QUANT_BLOCK; i++) {
-        uint32_t u = vec_bits((float)x[i]) & 0x7fffffff;
-        most = u > most ? u : most;
-    }
-    return vec_float(most);
-}
-
-/* Rounds to nearest: the sum's last bit is worth 1. */
-INLINE int8_t nearest(float x) { return (int8_t)(vec_bits(x + 0x1.8p23f) - vec_bits(0x1.8p23f)); }
-
-static void quantise_group(const real *x, int offset, xgroup *g)
-{
-    for (int b = 0; b < GROUP; b++, x += QUANT_BLOCK) {
-        float most = largest(x), inverse = most > least_scaled && most <= most_scaled ? 127 / most : 0;
-        for (int i = 0; i < 16; i++) g->low[b][i] = nearest((float)x[i] * inverse);
-        for (int i = 0; i < 16; i++) g->high[b][i] = nearest((float)x[16 + i] * inverse);
-        for (int j = 0; j < 4; j++) {
-            int sum = 0;
-            for (int i = 4 * j; i < 4 * j + 4; i++) sum += g->low[b][i] + g->high[b][i];
-            g->excess[b][j] = -offset * sum;
-            g->d[b][j] = most / 127;
-        }
-    }
-}
-#endif
-
-/* A row of depth K; what its last group lacks is zero. */
-static void quantise_row(const real *x, int64_t step, int64_t depth, int offset, xgroup *g)
-{
-    real part[GROUP_DEPTH];
-    for (int64_t k = 0; k < depth; k += GROUP_DEPTH, g++) {
-        int64_t n = min_i64(GROUP_DEPTH, depth - k);
-        const real *from = x + k * step;
-        if (step != 1 || n < GROUP_DEPTH) {
-            memset(part, 0, sizeof part);
-            for (int64_t i = 0; i < n; i++) part[i] = from[i * step];
-            from = part;
-        }
-        quantise_group(from, offset, g);
-    }
-}
 
 /* --- a group of a line times a group of a row ----------------------------------- */
 
@@ -172,14 +55,6 @@ INLINE wgroup load_q8_0(const char *at, const way how)
     d = _mm512_mask_permutexvar_epi16(d, 0xff00, scales, _mm512_loadu_si512(at + 68));
     return (wgroup){ _mm512_xor_si512(four_lanes(at + 2, 34), sign), _mm512_xor_si512(four_lanes(at + 18, 34), sign),
                      _mm512_cvtph_ps(_mm512_castsi512_si256(d)) };
-}
-
-/* sum + the products of four bytes without sign and four with.  By name, since
- * this build may not assume the instruction, and chooses when it runs. */
-INLINE __m512i add_fours(__m512i sum, __m512i u, __m512i s)
-{
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(u), "vm"(s));
-    return sum;
 }
 
 /* The sums of four products of bytes with sign. */
@@ -413,7 +288,7 @@ typedef void lines_fn(const job *j, int64_t lines);
 #if defined(__AVX512F__)
 #define WAYS(X, name, type) X(name, type, BY_PAIRS, 1) X(name, type, BY_PAIRS, 2) X(name, type, BY_PAIRS, 4) \
                             X(name, type, BY_VNNI, 1) X(name, type, BY_VNNI, 2) X(name, type, BY_VNNI, 4)
-static int way_here(void) { return __builtin_cpu_supports("avx512vnni") ? BY_VNNI : BY_PAIRS; }
+static int way_here(void) { return has_vnni() ? BY_VNNI : BY_PAIRS; }
 #elif defined(__AVX2__)
 #define WAYS(X, name, type) X(name, type, BY_PAIRS, 1) X(name, type, BY_PAIRS, 2)
 static int way_here(void) { return BY_PAIRS; }
@@ -434,7 +309,7 @@ void K(matvec_quant)(const matvec *v, int64_t col, int64_t cols, char *room)
     int64_t line_bytes = (int64_t)genet_dtype_bytes(v->w.dtype, v->w.line), stride = groups_of(v->K);
     xgroup *x = (xgroup *)room;
     for (int64_t r = 0; r < v->rows; r++)
-        quantise_row((const real *)v->x.at + r * v->x.line, v->x.depth, v->K, four_bits ? 8 : 128, x + r * stride);
+        K(quantise_row)((const real *)v->x.at + r * v->x.line, v->x.depth, v->K, four_bits ? 8 : 128, x + r * stride);
     lines_fn *const *f = table[four_bits][way_here()];
     int64_t apart = ceil_div(cols, LINES);
     for (int64_t i = 0; i < apart; i++) {
