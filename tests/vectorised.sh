@@ -24,6 +24,7 @@ expect amx    k_elementwise 'vfn?m(add|sub).*zmm' 60
 expect plain  k_elementwise '(mul|add)ps' 60
 expect avx2   k_gemm        'vfmadd.*ymm' 12
 expect avx512 k_gemm        'vfmadd.*zmm' 12
+expect avx512 k_gemm_int8   'vpdpbusd.*zmm' 112
 expect avx2   k_norm        'vfn?m(add|sub).*ymm' 5
 expect avx512 k_norm        'vfn?m(add|sub).*zmm' 5
 

@@ -159,8 +159,10 @@ static double distance(const float *got, const float *want)
     return sqrt(off / all);
 }
 
-static const struct { genet_dtype type; double bound; } stored[] = {
-    { GENET_F16, 1e-3 }, { GENET_BF16, 1e-2 }, { GENET_Q8_0, 3e-2 }, { GENET_Q4_0, 0.4 },
+/* bound: of what the type loses; widened: of products of it beside those of the same numbers in f32. With blocks of
+ * weights the other side is rounded too, to one part in 254 of the largest of 32. */
+static const struct { genet_dtype type; double bound, widened; } stored[] = {
+    { GENET_F16, 1e-3, 6e-3 }, { GENET_BF16, 1e-2, 6e-3 }, { GENET_Q8_0, 3e-2, 3e-2 }, { GENET_Q4_0, 0.4, 3e-2 },
 };
 enum { N_STORED = sizeof stored / sizeof *stored };
 
@@ -194,7 +196,7 @@ static void test_used_in_place(void **state)
     genet__model_free(m);
 }
 
-/* As f32 the numbers are the same; summed in another order. */
+/* As f32 the numbers are the same. */
 static void test_widened(void **state)
 {
     (void)state;
@@ -209,7 +211,7 @@ static void test_widened(void **state)
         OK(q = genet__model_open(work, device, MODEL_READ_F32, &err));
         for (int k = 0; k < q->params->n; k++) assert_int_equal(q->params->at[k]->dtype, GENET_F32);
         logits_of(q, wide);
-        if (!(distance(got, wide) < 6e-3)) fail_msg("%s: off by %g", genet_dtype_name(stored[i].type), distance(got, wide));
+        if (!(distance(got, wide) < stored[i].widened)) fail_msg("%s: off by %g", genet_dtype_name(stored[i].type), distance(got, wide));
         genet__model_free(q);
     }
     genet__model_free(m);

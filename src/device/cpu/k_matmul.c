@@ -12,10 +12,10 @@
  *           ranges of the other operand's lines, pack those for themselves,
  *           and add the chunk's part to their stripe of C.
  * Packing and multiplying blocks is a core's business (gemm_core.h): tile
- * registers where there are any and the product is large, else the vector core,
- * which alone reads operands in place.  The depth is cut into blocks of at most
- * the core's, added in rising order.  The epilogue runs on parts of C as they
- * are finished, while they are in cache. */
+ * registers where there are any and the product is large, else bytes beside
+ * quantised weights, else the vector core, which alone reads operands in place.
+ * The depth is cut into blocks of at most the core's, added in rising order.  The
+ * epilogue runs on parts of C as they are finished, while they are in cache. */
 #include "base/quant.h"
 #include "device/cpu/gemm.h"
 #include "device/cpu/matvec.h"
@@ -43,7 +43,8 @@ enum {
     CELL_WORK = 1 << 17,    /* or, where nothing is packed for others, a cell */
     ONE_WORK = 1 << 18,     /* a product up to this is one cell */
     SUM_COLUMNS = 512,      /* of parts of the depth, summed by one task */
-    SMALL_WORK = 1 << 20,   /* a product up to this is the vector core's */
+    SMALL_WORK = 1 << 20,   /* a product up to this has no tile registers */
+    BYTES_ROWS = 48,        /* nor up to so many rows, where bytes can be multiplied: they pack B at half the cost */
     CELLS_WORK = 1 << 28    /* and one up to this may be cut into cells */
 };
 
@@ -98,9 +99,11 @@ static void column_as_row(product *p)
 static void choose_core(product *p)
 {
     double work = (double)p->M * (double)p->N * (double)p->K;
-    const gemm_core *tiles = work > SMALL_WORK ? K(gemm_amx)(p->a.dtype, p->b.dtype) : NULL;
-    p->vector = !tiles;
-    p->core = tiles ? tiles : &K(gemm_vector);
+    const gemm_core *bytes = K(gemm_int8)(p->a.dtype, p->b.dtype);
+    bool small = work <= SMALL_WORK || (bytes && p->M <= BYTES_ROWS);
+    const gemm_core *tiles = small ? NULL : K(gemm_amx)(p->a.dtype, p->b.dtype);
+    p->core = tiles ? tiles : bytes ? bytes : &K(gemm_vector);
+    p->vector = !tiles && !bytes;
 }
 
 static product product_of(const launch *l)
