@@ -24,8 +24,8 @@ endif()
 # What the static library needs, by pkg-config's names.  libcurl is named as a
 # library: what it was built with in turn (a dozen libraries) is its own affair,
 # and their development packages are seldom there.
-set(GENET_REQUIRES_CMAKE JANSSON=jansson ZLIB=zlib PCRE2=libpcre2-8)
-set(GENET_PC_REQUIRES "jansson zlib libpcre2-8")
+set(GENET_REQUIRES_CMAKE JANSSON=jansson ZLIB=zlib PCRE2=libpcre2-8 UTF8PROC=libutf8proc)
+set(GENET_PC_REQUIRES "jansson zlib libpcre2-8 libutf8proc")
 set(GENET_PC_LIBS "-lm -pthread")
 if(PNG_FOUND)
     list(APPEND GENET_REQUIRES_CMAKE PNG=libpng)

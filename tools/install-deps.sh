@@ -23,6 +23,7 @@ look() {
     has pkg-config && pkg-config --exists jansson || need libjansson-dev
     has pkg-config && pkg-config --exists zlib || need zlib1g-dev
     has pkg-config && pkg-config --exists libpcre2-8 || need libpcre2-dev
+    has pkg-config && pkg-config --exists libutf8proc || need libutf8proc-dev
     has pkg-config && pkg-config --exists libcurl || need libcurl4-openssl-dev
     has pkg-config && pkg-config --exists libpng || need libpng-dev
     case $what in *" tests "* | *" ci "*)
