@@ -178,6 +178,7 @@ static bool run_simple(const verb *v, const simple *s, options *o, int argc, cha
     arguments a = { .options = o, .short_names = s->short_names, .max_word = s->max_word ? s->max_word : 1 };
     TRY(genet__options_add(o, s->fields, s->options, err));
     if (s->more_fields) TRY(genet__options_add(o, s->more_fields, s->more_options, err));
+    for (const options_part *p = s->parts; p && p->fields; p++) TRY(genet__options_add(o, p->fields, p->object, err));
     TRY(cli_parse(&a, argc, argv, err));
     if (a.help) {
         cli_help(v, s->details, o);

@@ -48,6 +48,7 @@ typedef struct simple {
     const short_name *short_names;      /* may be NULL, as the next three */
     const fields     *more_fields;      /* a second table, and its struct */
     void             *more_options;
+    const options_part *parts;          /* and more of them, ended by one without fields; may be NULL */
     options         **given;            /* becomes all options while body runs: which were given */
     const char       *folder;           /* words when the first word is missing; NULL: it may be */
     int               max_word;         /* 0: 1 */

@@ -1,5 +1,5 @@
 /* eval.c - `genet eval FOLDER --data FILE`: loss, perplexities and bits per byte of a text, or with --lines the
- * log-probability of each line. */
+ * log-probability of each line; `genet eval --predictions FILE`: BLEU and its like of texts that are there already. */
 #include <math.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -7,16 +7,29 @@
 #include "base/err.h"
 #include "cli.h"
 #include "infer/generate.h"
+#include "metrics.h"
 #include "task/lm.h"
 #include "task/task.h"
 
-typedef struct eval_options { const char *data; bool lines, json; int64_t threads; lm_score_options how; } eval_options;
+typedef struct eval_options {
+    const char *data, *predictions, *references, *metric;
+    bool lines, json;
+    int64_t threads;
+    lm_score_options how;
+    metric_options metrics;
+} eval_options;
 
 #define AT(member) offsetof(eval_options, member)
 static const field table[] = {
     { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
-      "text: files and folders, .gz too; - is standard input (required)" },
-    { "lines",   FIELD_BOOL,   AT(lines),   "false", 0, 0, NULL, 0, "score each line by itself" },
+      "text: files and folders, .gz too; - is standard input" },
+    { "predictions", FIELD_STRING, AT(predictions), NULL, 0, 0, NULL, 0,
+      "texts to score in place of a model's: a line each, or *.jsonl, or for SQuAD *.json" },
+    { "references", FIELD_STRING, AT(references), NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
+      "what they should be: one or more files of as many lines; or SQuAD's *.json" },
+    { "metric",  FIELD_STRING, AT(metric),  NULL, 0, 0, NULL, 0,
+      "of predictions, with commas: bleu, chrf, chrf++, rouge, accuracy, f1, squad, squad_v2, gsm8k" },
+    { "lines",   FIELD_BOOL,   AT(lines),   "false", 0, 0, NULL, 0, "score each line (each prediction) by itself" },
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object; with --lines, one a line" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
 };
@@ -26,7 +39,10 @@ static const char details[] =
     "that do not overlap, or with --stride S in windows that begin S tokens apart, so that a token has at least\n"
     "context - S others before it.  --lines prints for each line its log-probability (nats), how many of its tokens were\n"
     "predicted, the perplexity of these, and the line itself, with tabs between; a model with a bos_token_id reads that first\n"
-    "and predicts all of a line's tokens, another one all but the first.\n";
+    "and predicts all of a line's tokens, another one all but the first.\n"
+    "\n"
+    "With --predictions there is no model: its texts are compared with their references.  A line of *.jsonl is an object with\n"
+    "\"prediction\", and \"reference\" or \"references\" unless these have a file of their own.\n";
 
 /* --- numbers ------------------------------------------------------------------------ */
 
@@ -126,6 +142,34 @@ static bool score(const model *m, const tokenizer *t, genet_workspace *w, const 
     return true;
 }
 
+static bool score_predictions(const eval_options *o, str *out, genet_err *err)
+{
+    arena a = {0};
+    scored s = {0};
+    int n = 0;
+    const char **paths = o->references ? genet__split_lines(o->references, &n, &a) : NULL;
+    bool ok = (paths || !o->references) || genet__err_memory(err);
+    if (ok && !o->metric) ok = genet__err_set(err, GENET_ERR_USAGE, "--metric is missing: which number, such as bleu,chrf");
+    ok = ok && genet__scored_read(&s, o->predictions, paths, n, err);
+    ok = ok && cli_metrics(o->metric, &o->metrics, &s, o->lines, o->json, out, err);
+    genet__scored_release(&s);
+    genet__arena_release(&a);
+    return ok;
+}
+
+/* Words that belong to the other of the two ways. */
+static bool check_words(const char *folder, const eval_options *o, genet_err *err)
+{
+    if (!o->predictions && (o->references || o->metric))
+        return genet__err_set(err, GENET_ERR_USAGE, "--predictions is missing: the texts that --%s is about",
+                              o->metric ? "metric" : "references");
+    if (o->predictions && (folder || o->data))
+        return genet__err_set(err, GENET_ERR_USAGE, "--predictions are scored without a model: leave %s out",
+                              folder ? "the folder" : "--data");
+    return o->predictions || folder ||
+           genet__err_set(err, GENET_ERR_USAGE, "say which model: a folder with a language model; or --predictions FILE");
+}
+
 /* The tokenizer comes from the folder, and only a family that reads text has one. */
 static bool evaluate(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
@@ -133,6 +177,8 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
     const eval_options *o = user;
     arena a = {0};
     int n = 0;
+    TRY(check_words(folder, o, err));
+    if (o->predictions) return score_predictions(o, out, err);
     if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: the text to predict");
     const char **paths = genet__split_lines(o->data, &n, &a);
     genet_workspace *w = genet_workspace_new(d);
@@ -154,9 +200,11 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
 static int run(const verb *v, int argc, char **argv)
 {
     eval_options o;
+    const options_part parts[] = { { &genet__metric_fields, &o.metrics }, {0} };
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = evaluate,
-                                    .more_fields = &genet__lm_score_fields, .more_options = &o.how, .details = details,
-                                    .folder = "say which model: a folder with a language model" }, argc, argv);
+                                    .more_fields = &genet__lm_score_fields, .more_options = &o.how, .parts = parts,
+                                    .details = details }, argc, argv);
 }
 
-const verb cli_verb_eval = { "eval", "FOLDER --data FILES [--lines] [--json]", "how well a model predicts a text", run };
+const verb cli_verb_eval = { "eval", "FOLDER --data FILES | --predictions FILE --references FILES --metric NAMES  [--lines] [--json]",
+                             "how well a model predicts a text, or how good predicted texts are", run };

@@ -1,0 +1,10 @@
+/* metrics.h - scoring what was predicted, for `genet eval`. */
+#ifndef GENET_CLI_METRICS_H
+#define GENET_CLI_METRICS_H
+#include "text/metric.h"
+#include "text/scored.h"
+
+/* names: "bleu,chrf"; every item goes to every metric.  out gets the numbers: with lines one line an item, with json
+ * objects. */
+bool cli_metrics(const char *names, const metric_options *o, const scored *s, bool lines, bool json, str *out, genet_err *err);
+#endif
