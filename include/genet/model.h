@@ -25,11 +25,12 @@ extern "C" {
 typedef struct genet_model   genet_model;
 typedef struct genet_session genet_session;
 typedef struct genet_options genet_options;
+typedef struct genet_metric  genet_metric;
 
 /* --- options --------------------------------------------------------------- */
 
-/* Options of a verb, at their defaults: "generate", "eval", or "train WHAT" with WHAT a task or a family ("train
- * gpt2", "train lm", "train mlp").  They are those of `genet VERB --help` that say how; what goes in and out (prompt,
+/* Options of a verb, at their defaults: "generate", "eval", "metric" (how `genet eval --predictions` compares texts), or
+ * "train WHAT" with WHAT a task or a family ("train gpt2", "train lm", "train mlp").  They are those of `genet VERB --help` that say how; what goes in and out (prompt,
  * eval's data, json, threads) are arguments here.  Any number of calls may share them. */
 GENET_API genet_options *genet_options_new(const char *verb, genet_err *err);
 GENET_API void           genet_options_free(genet_options *o);
@@ -111,6 +112,22 @@ typedef struct genet_score {
 /* How well the model predicts text.  o: options of "eval", may be NULL. */
 GENET_API bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const genet_options *o,
                               genet_score *out, genet_err *err);
+
+/* --- texts beside others ---------------------------------------------------------- */
+
+/* How good predicted texts are beside references: "bleu", "chrf", "chrf++" (as sacreBLEU), "rouge" (as rouge_score),
+ * "squad", "squad_v2", "gsm8k", "accuracy", "f1".  o: options of "metric", may be NULL, and is copied.  Add item after item,
+ * then ask; more may be added after that.  One thread at a time. */
+GENET_API genet_metric *genet_metric_new(const char *name, const genet_options *o, genet_err *err);
+GENET_API void          genet_metric_free(genet_metric *m);
+/* One prediction and its n references (f1: one; squad_v2: none where there is no answer).  Texts are UTF-8 and not kept.
+ * What is refused changes nothing but after GENET_ERR_MEMORY. */
+GENET_API bool          genet_metric_add(genet_metric *m, const char *prediction, const char *const *reference, int n,
+                                         genet_err *err);
+/* One number of the result: "score", "rougeL", "exact_match", ...; an unknown name fails and lists those there are. */
+GENET_API bool          genet_metric_number(const genet_metric *m, const char *name, double *out, genet_err *err);
+/* The result as a JSON object, as `genet eval --json` prints it (BLEU and chrF with their signature); free with free(). */
+GENET_API char         *genet_metric_describe(const genet_metric *m, genet_err *err);
 
 /* --- training ------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  *   options.c    options by name, over the same tables as the command line
  *   model.c      a folder opened: model, tokenizer, generation_config.json; described
  *   session.c    generating, completing, scoring
+ *   metrics.c    texts beside their references
  *   train.c      a training run with a callback
  *
  * A model is only read after opening.  All that changes while text is written or
@@ -12,8 +13,9 @@
 #include "infer/generate.h"
 #include "task/lm.h"
 #include "task/task.h"
+#include "text/metric.h"
 
-typedef enum api_verb { API_GENERATE, API_EVALUATE, API_TRAIN } api_verb;
+typedef enum api_verb { API_GENERATE, API_EVALUATE, API_METRIC, API_TRAIN } api_verb;
 
 struct genet_options {
     api_verb  verb;
@@ -22,6 +24,7 @@ struct genet_options {
     arena     arena;
     generation_options generation;
     lm_score_options   score;
+    metric_options     metric;
     genet_message_fn *say;              /* hears of notes and warnings; may be NULL */
     void     *say_to;
     setup     setup;                    /* of train; its options are a list of wishes: each run has its own */

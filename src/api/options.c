@@ -7,7 +7,7 @@
 #include "base/err.h"
 
 static const char train_verb[] = "train";
-static const char *const verb_name[] = { "generate", "eval", train_verb };
+static const char *const verb_name[] = { "generate", "eval", "metric", train_verb };
 
 bool genet__api_need(const void *argument, const char *name, genet_err *err)
 {
@@ -39,8 +39,12 @@ static bool open_verb(genet_options *o, const char *verb, genet_err *err)
         o->verb = API_EVALUATE;
         return genet__options_add(o->set, &genet__lm_score_fields, &o->score, err);
     }
+    if (!strcmp(verb, verb_name[API_METRIC])) {
+        o->verb = API_METRIC;
+        return genet__options_add(o->set, &genet__metric_fields, &o->metric, err);
+    }
     return genet__err_set(err, GENET_ERR_USAGE,
-                          "there are no options of \"%.60s\"; there are: generate, eval, train WHAT", verb);
+                          "there are no options of \"%.60s\"; there are: generate, eval, metric, train WHAT", verb);
 }
 
 genet_options *genet_options_new(const char *verb, genet_err *err)
