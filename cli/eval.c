@@ -8,21 +8,25 @@
 #include "cli.h"
 #include "infer/generate.h"
 #include "metrics.h"
+#include "task/quiz.h"
 #include "task/lm.h"
 #include "task/task.h"
 
 typedef struct eval_options {
-    const char *data, *predictions, *references, *metric;
+    const char *data, *predictions, *references, *metric, *task;
     bool lines, json;
     int64_t threads;
     lm_score_options how;
     metric_options metrics;
+    quiz_options quiz;
 } eval_options;
 
 #define AT(member) offsetof(eval_options, member)
 static const field table[] = {
     { "data",    FIELD_STRING, AT(data),    NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
       "text: files and folders, .gz too; - is standard input" },
+    { "task",    FIELD_CHOICE, AT(task),    "text", 0, 0, "text|choice|answer", 0,
+      "predict --data as a text; or ask its questions: to choose among choices, or to answer" },
     { "predictions", FIELD_STRING, AT(predictions), NULL, 0, 0, NULL, 0,
       "texts to score in place of a model's: a line each, or *.jsonl, or for SQuAD *.json" },
     { "references", FIELD_STRING, AT(references), NULL, 0, 0, NULL, FIELD_MANY | FIELD_WORDS,
@@ -42,7 +46,11 @@ static const char details[] =
     "and predicts all of a line's tokens, another one all but the first.\n"
     "\n"
     "With --predictions there is no model: its texts are compared with their references.  A line of *.jsonl is an object with\n"
-    "\"prediction\", and \"reference\" or \"references\" unless these have a file of their own.\n";
+    "\"prediction\", and \"reference\" or \"references\" unless these have a file of their own.\n"
+    "\n"
+    "--task choice asks questions from JSON lines {\"question\": ..., \"choices\": [...], \"answer\": 2}: how often the right\n"
+    "choice has the largest log-probability (accuracy), or the largest for each of its characters or bytes.  --task answer\n"
+    "lets the model answer {\"question\": ..., \"answer\": ...} and scores that by --metric (gsm8k).\n";
 
 /* --- numbers ------------------------------------------------------------------------ */
 
@@ -142,6 +150,46 @@ static bool score(const model *m, const tokenizer *t, genet_workspace *w, const 
     return true;
 }
 
+/* --- questions ---------------------------------------------------------------------- */
+
+static bool ask_choices(const quiz *q, const eval_options *o, str *out, genet_err *err)
+{
+    quiz_choices c;
+    char number[3][32];
+    TRY(genet__quiz_choices(q, &c, err));
+    const double value[] = { c.accuracy, c.by_character, c.by_byte };
+    static const char *const name[] = { "accuracy", "accuracy_norm", "accuracy_bytes" };
+    for (int i = 0; i < 3; i++) {
+        genet__format_double(number[i], value[i]);
+        if (o->json) genet__str_printf(out, "%s\"%s\": %s", i ? ", " : "{", name[i], number[i]);
+        else genet__str_printf(out, "%-16s %.7g\n", name[i], value[i]);
+    }
+    if (o->json) genet__str_printf(out, ", \"n\": %lld}\n", (long long)c.n);
+    else genet__str_printf(out, "%-16s %lld\n", "n", (long long)c.n);
+    return true;
+}
+
+static bool ask_answers(const quiz *q, const eval_options *o, str *out, genet_err *err)
+{
+    scored s;
+    int64_t resumed;
+    const char *names = o->metric ? o->metric : "gsm8k";
+    TRY(cli_metrics_check(names, &o->metrics, err) && genet__quiz_answers(q, &s, &resumed, err));
+    bool ok = cli_metrics(names, &o->metrics, &s, o->lines, o->json, out, err);
+    genet__scored_release(&s);
+    return ok;
+}
+
+static bool ask(const char *folder, const model *m, const tokenizer *t, genet_workspace *w, const eval_options *o,
+                const char *const *paths, int n, str *out, genet_err *err)
+{
+    quiz q = { .folder = folder, .model = m, .tokenizer = t, .workspace = w, .data = paths[0], .o = &o->quiz };
+    if (n != 1) return genet__err_set(err, GENET_ERR_USAGE, "--task %s takes one file of questions", o->task);
+    return (strcmp(o->task, "choice") ? ask_answers : ask_choices)(&q, o, out, err);
+}
+
+/* --- predictions -------------------------------------------------------------------- */
+
 static bool score_predictions(const eval_options *o, str *out, genet_err *err)
 {
     arena a = {0};
@@ -160,7 +208,8 @@ static bool score_predictions(const eval_options *o, str *out, genet_err *err)
 /* Words that belong to the other of the two ways. */
 static bool check_words(const char *folder, const eval_options *o, genet_err *err)
 {
-    if (!o->predictions && (o->references || o->metric))
+    bool answers = !strcmp(o->task, "answer");
+    if (!o->predictions && (o->references || (o->metric && !answers)))
         return genet__err_set(err, GENET_ERR_USAGE, "--predictions is missing: the texts that --%s is about",
                               o->metric ? "metric" : "references");
     if (o->predictions && (folder || o->data))
@@ -179,7 +228,7 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
     int n = 0;
     TRY(check_words(folder, o, err));
     if (o->predictions) return score_predictions(o, out, err);
-    if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: the text to predict");
+    if (!o->data) return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: the text to predict, or questions");
     const char **paths = genet__split_lines(o->data, &n, &a);
     genet_workspace *w = genet_workspace_new(d);
     model *m = NULL;
@@ -189,7 +238,8 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
     if (ok && !m->family->vocab_size)
         ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", folder,
                             m->family->name);
-    ok = ok && score(m, t, w, o, paths, n, out, err);
+    if (ok && strcmp(o->task, "text")) ok = ask(folder, m, t, w, o, paths, n, out, err);
+    else ok = ok && score(m, t, w, o, paths, n, out, err);
     genet__tokenizer_free(t);
     genet__model_free(m);
     genet_workspace_free(w);
@@ -200,7 +250,7 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
 static int run(const verb *v, int argc, char **argv)
 {
     eval_options o;
-    const options_part parts[] = { { &genet__metric_fields, &o.metrics }, {0} };
+    const options_part parts[] = { { &genet__metric_fields, &o.metrics }, { &genet__quiz_fields, &o.quiz }, {0} };
     return cli_simple(v, &(simple){ .fields = &tables, .options = &o, .threads = &o.threads, .body = evaluate,
                                     .more_fields = &genet__lm_score_fields, .more_options = &o.how, .parts = parts,
                                     .details = details }, argc, argv);

@@ -90,12 +90,27 @@ static bool score_all(job *j, genet_err *err)
     return true;
 }
 
+static void close_metrics(job *j)
+{
+    for (int k = 0; k < j->n; k++) genet__metric_free(j->metric[k]);
+}
+
+bool cli_metrics_check(const char *names, const metric_options *o, genet_err *err)
+{
+    job j = {0};
+    arena a = {0};
+    bool ok = open_metrics(&j, names, o, &a, err);
+    close_metrics(&j);
+    genet__arena_release(&a);
+    return ok;
+}
+
 bool cli_metrics(const char *names, const metric_options *o, const scored *s, bool lines, bool json, str *out, genet_err *err)
 {
     job j = { .s = s, .json = json, .out = out };
     arena a = {0};
     bool ok = open_metrics(&j, names, o, &a, err) && (lines ? score_each : score_all)(&j, err);
-    for (int k = 0; k < j.n; k++) genet__metric_free(j.metric[k]);
+    close_metrics(&j);
     genet__arena_release(&a);
     return ok;
 }

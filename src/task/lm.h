@@ -60,6 +60,15 @@ bool genet__lm_score_files(const model *m, const tokenizer *t, genet_workspace *
 /* n bytes of text in memory. */
 bool genet__lm_score_text(const model *m, const tokenizer *t, genet_workspace *w, const char *text, size_t n,
                           const lm_score_options *o, genet_score *out, genet_err *err);
+/* A text and what may follow it.  The tokens are those of both joined, of which the ones after the context's own count; white
+ * space at the context's end belongs to what follows (as lm-evaluation-harness has it).  Before an empty context stands the
+ * model's first token.  Of a context that is too long the last tokens are read. */
+typedef struct lm_pair { const char *context, *continuation; double log_probability; int64_t tokens; } lm_pair;
+typedef struct lm_scorer lm_scorer;
+lm_scorer *genet__lm_scorer_new(const model *m, const tokenizer *t, genet_workspace *w, genet_err *err);
+void genet__lm_scorer_free(lm_scorer *s);
+bool genet__lm_score_pairs(lm_scorer *s, lm_pair *pair, int n, genet_err *err);
+
 /* Each line of the files by itself: tell is called for each, in order, and false ends it. A line's tokens are all
  * predicted where the config has a bos_token_id, which then goes before; else all but the first. */
 typedef bool lm_line_fn(void *user, int64_t number, const char *line, size_t n, const genet_score *score);

@@ -497,3 +497,104 @@ bool genet__lm_score_lines(const model *m, const tokenizer *t, genet_workspace *
     scorer_free(s);
     return ok;
 }
+
+/* --- what may follow a text --------------------------------------------------------- */
+
+struct lm_scorer { scorer *scorer; token_list ids; int32_t first; span *span; tally *tally; int cap_span, cap_tally; };
+
+lm_scorer *genet__lm_scorer_new(const model *m, const tokenizer *t, genet_workspace *w, genet_err *err)
+{
+    lm_scorer *s = genet__alloc(sizeof *s);
+    if (!s) genet__err_memory(err);
+    else if ((s->scorer = scorer_new(m, t, w, NULL, err))) {
+        s->first = s->scorer->bos >= 0 ? s->scorer->bos : genet__model_token(m, "eos_token_id");
+        return s;
+    }
+    genet__lm_scorer_free(s);
+    return NULL;
+}
+
+void genet__lm_scorer_free(lm_scorer *s)
+{
+    if (!s) return;
+    scorer_free(s->scorer);
+    genet__token_list_release(&s->ids);
+    genet__free(s->span);
+    genet__free(s->tally);
+    genet__free(s);
+}
+
+/* Bytes of text without white space at its end. */
+static size_t without_space(const char *text)
+{
+    size_t n = strlen(text);
+    for (size_t before; n && (before = genet__utf8_before(text, n, &(uint32_t){0})) &&
+         genet__space_at(text + n - before, before) == before;) n -= before;
+    return n;
+}
+
+/* How many tokens the context has by itself; where it has no text, the one before every text, put into the list. */
+static bool count_context(lm_scorer *s, const char *text, size_t n, int *count, genet_err *err)
+{
+    token_list own = {0};
+    bool ok = genet__tokenizer_encode(s->scorer->tokenizer, text, n, &own, err);
+    *count = own.n;
+    genet__token_list_release(&own);
+    if (!ok || *count) return ok;
+    if (s->first < 0)
+        return genet__err_set(err, GENET_ERR_USAGE, "an empty context: this model has no token to begin with");
+    if (!GROW(s->ids.at, s->ids.n, s->ids.cap)) return genet__err_memory(err);
+    s->ids.at[s->ids.n++] = s->first;
+    *count = 1;
+    return true;
+}
+
+/* The pair's ids go to the end of the list; its span's n counts them, its tally's tokens those of the context. */
+static bool encode_pair(lm_scorer *s, const lm_pair *p, span *of, tally *to, genet_err *err)
+{
+    int begin = s->ids.n, context;
+    str both = {0};
+    TRY(count_context(s, p->context, without_space(p->context), &context, err));
+    genet__str_add(&both, p->context);
+    genet__str_add(&both, p->continuation);
+    bool ok = !both.failed || genet__err_memory(err);
+    ok = ok && genet__tokenizer_encode(s->scorer->tokenizer, genet__str(&both), both.n, &s->ids, err);
+    genet__str_release(&both);
+    *of = (span){ .n = s->ids.n - begin };
+    *to = (tally){ .tokens = context };
+    if (ok && of->n <= context)
+        return genet__err_set(err, GENET_ERR_USAGE, "\"%.40s\" has no tokens of its own after its context", p->continuation);
+    if (ok && of->n - context > s->scorer->T)
+        return genet__err_set(err, GENET_ERR_USAGE, "\"%.40s...\" has %lld tokens; the model sees %lld", p->continuation,
+                              (long long)(of->n - context), (long long)s->scorer->T);
+    return ok;
+}
+
+/* One window that ends with the sequence, and counts what follows the context. */
+static bool add_pair(lm_scorer *s, const span *of, tally *to, genet_err *err)
+{
+    int64_t context = to->tokens, at = of->n - 1 - s->scorer->T;
+    if (at < 0) at = 0;
+    to->tokens = 0;
+    return add_window(s->scorer, of, to, at, of->n - 1 - at, context - 1 - at, err);
+}
+
+bool genet__lm_score_pairs(lm_scorer *s, lm_pair *pair, int n, genet_err *err)
+{
+    int64_t at = 0;
+    s->ids.n = 0;
+    if (!genet__grow(&s->span, &s->cap_span, n, sizeof *s->span)) return genet__err_memory(err);
+    if (!genet__grow(&s->tally, &s->cap_tally, n, sizeof *s->tally)) return genet__err_memory(err);
+    for (int i = 0; i < n; i++) TRY(encode_pair(s, &pair[i], &s->span[i], &s->tally[i], err));
+    for (int i = 0; i < n; i++) {
+        s->span[i].ids = s->ids.at + at;
+        at += s->span[i].n;
+    }
+    for (int i = 0; i < n; i++) TRY(add_pair(s, &s->span[i], &s->tally[i], err));
+    TRY(run_queue(s->scorer, err));
+    for (int i = 0; i < n; i++) {
+        pair[i].log_probability = -s->tally[i].nll;
+        pair[i].tokens = s->tally[i].tokens;
+    }
+    return true;
+}
