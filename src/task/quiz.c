@@ -16,6 +16,7 @@
 #include "format/journal.h"
 #include "format/jsonl.h"
 
+static const char default_stop[] = "Question:\n</s>\n<|im_end|>";
 enum { BATCH = 64, CHOICES_MAX = 1024 };                /* questions scored together; choices of one */
 
 #define AT(member) offsetof(quiz_options, member)
@@ -25,8 +26,8 @@ static const field option_fields[] = {
     { "results", FIELD_STRING, AT(results), NULL, 0, 0, NULL, 0,
       "append each result to this file of JSON lines, and go on from what it holds" },
     { "answer_tokens", FIELD_INT, AT(answer_tokens), "256", 1, 1e6, NULL, 0, "tokens of an answer at most" },
-    { "stop", FIELD_STRING, AT(stop), "Question:\n</s>\n<|im_end|>", 0, 0, NULL, FIELD_MANY,
-      "an answer ends before this text; may be given several times" },
+    { "stop", FIELD_STRING, AT(stop), NULL, 0, 0, NULL, FIELD_MANY,
+      "an answer ends before this text; may be given several times (Question:, </s>, <|im_end|>)" },
 };
 const fields genet__quiz_fields = { "questions (--task choice, --task answer)", option_fields,
                                     sizeof option_fields / sizeof *option_fields };
@@ -371,7 +372,7 @@ static bool write_answer(asking *a, decoder *d, const char *context, str *out, g
     TRY(genet__fields_defaults(&genet__generation_fields, &how, &a->arena, err));
     how.temperature = 0;
     how.max_new_tokens = a->q->o->answer_tokens;
-    how.stop = a->q->o->stop;
+    how.stop = a->q->o->stop ? a->q->o->stop : default_stop;
     genet__str_clear(out);
     genet__str_add(out, "");
     TRY(genet__generate(d, a->q->tokenizer, a->q->model, context, &how, gather, out, err));
