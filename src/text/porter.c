@@ -13,30 +13,36 @@ typedef struct rule { const char *from, *to; int m; } rule;     /* m: the stem's
 
 /* --- what a stem is like ------------------------------------------------------------ */
 
+static bool is_vowel(char c) { return strchr("aeiou", c); }
+
 /* y is a vowel behind a consonant, so that a run of y alternates; digits are consonants. */
 static bool is_consonant(const char *s, int i)
 {
     int first = i;
     while (first > 0 && s[first] == 'y') first--;
-    return !strchr("aeiou", s[first]) != ((i - first) % 2 == 1);
+    return is_vowel(s[first]) == ((i - first) % 2 == 1);
 }
+
+/* The same for the next letter, after whether the one before is a consonant (false before the first): no way back. */
+static bool next_consonant(bool before, char c) { return c == 'y' ? !before : !is_vowel(c); }
 
 static int measure(const char *s, int n)
 {
     int m = 0;
-    bool vowel = false;
+    bool before = false;
     for (int i = 0; i < n; i++) {
-        bool consonant = is_consonant(s, i);
-        m += vowel && consonant;
-        vowel = !consonant;
+        bool consonant = next_consonant(before, s[i]);
+        m += i && !before && consonant;
+        before = consonant;
     }
     return m;
 }
 
 static bool has_vowel(const char *s, int n)
 {
+    bool consonant = false;
     for (int i = 0; i < n; i++)
-        if (!is_consonant(s, i)) return true;
+        if (!(consonant = next_consonant(consonant, s[i]))) return true;
     return false;
 }
 
