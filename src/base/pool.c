@@ -26,6 +26,7 @@
 
 enum {
     SPIN_NS = 30000,            /* then park: about what a sleep and a wake cost */
+    MEET_SPIN_NS = 1000000,     /* at a barrier: the others are at work, and all would wait for who must be woken */
     CROWDED_SPIN_NS = 2000,     /* more threads than cores: whoever is waited for needs this core */
     YIELDS = 16,
     LOOKS_PER_CLOCK = 32,
@@ -47,7 +48,7 @@ typedef struct worker { pool *pool; pthread_t id; int thread; } worker;
 struct pool {
     gate     start, meet;
     APART(atomic_int, arrived);                 /* at the present barrier */
-    int      n_threads, spin_ns;
+    int      n_threads, spin_ns, meet_spin_ns;
     bool     stop;                              /* written before `start` opens, as are the next two */
     void   (*fn)(void *arg, int thread);
     void    *arg;
@@ -151,7 +152,7 @@ void genet__pool_barrier(pool *p, int thread)
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);                /* published by the opening */
         gate_open(&p->meet);
     } else {
-        gate_wait(&p->meet, seen, p->spin_ns);
+        gate_wait(&p->meet, seen, p->meet_spin_ns);
     }
 }
 
@@ -239,6 +240,7 @@ pool *genet__pool_new(int n_threads, genet_err *err)
     }
     p->n_threads = n;
     p->spin_ns = n <= cpus ? SPIN_NS : CROWDED_SPIN_NS;
+    p->meet_spin_ns = n <= cpus ? MEET_SPIN_NS : CROWDED_SPIN_NS;
     gate_init(&p->start);
     gate_init(&p->meet);
     atomic_init(&p->arrived, 0);

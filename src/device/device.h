@@ -4,7 +4,8 @@
  * a kernel cuts its work into tasks BY SHAPE ALONE, in one or more phases:
  * all tasks of a phase may run in any order on any thread, phases follow each
  * other.  So results never depend on the number of threads.  The device runs
- * the array with one fork, a barrier between phases, and no allocation. */
+ * the array with one fork, a barrier between phases, and no allocation; launches
+ * that stand beside each other share their phases. */
 #ifndef GENET_DEVICE_DEVICE_H
 #define GENET_DEVICE_DEVICE_H
 #include "graph/graph.h"
@@ -18,7 +19,7 @@ typedef struct operand {
     int64_t dim[MAX_DIM], stride[MAX_DIM];      /* elements */
 } operand;
 
-enum { LAUNCH_MAX_ARG = 24, LOCAL_BYTES = 2 << 20 };
+enum { LAUNCH_MAX_ARG = 24, LAUNCH_MAX_BESIDE = 63, LOCAL_BYTES = 2 << 20 };
 
 /* Outputs (main, then all sides) come first in arg, then n_in inputs, then
  * what the elementwise program reads and writes beside them. */
@@ -32,6 +33,8 @@ typedef struct launch {
     const struct ew_program *before;    /* of a kernel of whole rows: makes rows of an input; may be NULL */
     char       *shared;                 /* shared_bytes, for all tasks and phases of this launch */
     size_t      shared_bytes;
+    int         beside;                 /* so many launches that follow run at the same time as this one: none
+                                           touches what another of them writes; LAUNCH_MAX_BESIDE at most */
 } launch;
 static inline const operand *launch_out(const launch *l, int k) { return &l->arg[k]; }
 static inline const operand *launch_in (const launch *l, int k) { return &l->arg[l->n_out + k]; }
@@ -84,8 +87,8 @@ typedef struct ew_program {
 
 /* --- what a run writes down when asked ---------------------------------------- */
 
-/* One thread's part in a phase: ns of a monotonic clock from taking its first task to finding no more; n_task 0:
- * it came too late for any. */
+/* One thread's part in a phase of a launch: ns of a monotonic clock from its first task for as long as its tasks took;
+ * n_task 0: it came too late for any, or there were none. */
 typedef struct phase_part { int64_t begin_ns, end_ns, n_task; } phase_part;
 /* part[thread * n_phase + phase]; phases are counted over all launches of the run. */
 typedef struct recorder { phase_part *part; int n_phase; } recorder;

@@ -3,8 +3,9 @@
  * Lives are counted in steps.  Ways of sharing come before placement: a
  * result takes over an input that dies there; a product accumulates
  * in the place of its epilogue's result; the parts of a concatenation are
- * computed where they will lie.  Then blocks are placed largest first, each at
- * the lowest offset free over its whole life. */
+ * computed where they will lie.  Then launches are put beside each other, which
+ * makes lives longer, and blocks are placed largest first, each at the lowest
+ * offset free over its whole life. */
 #include "base/alloc.h"
 #include "base/err.h"
 #include "plan/plan.h"
@@ -74,6 +75,8 @@ static int first_write(const launch *l, int arg)
         }
     return -1;
 }
+
+bool genet__launch_writes(const launch *l, int arg) { return arg < l->n_out || first_write(l, arg) >= 0; }
 
 static int last_read(const launch *l, int arg)
 {
@@ -204,6 +207,21 @@ static void share_concat(genet_plan *p, int s)
     }
 }
 
+/* Launches beside each other need all that one of them needs. */
+static bool widen(genet_plan *p)
+{
+    int *first = genet__alloc_array((size_t)p->n_step + 1, sizeof *first);
+    for (int s = 0; first && s < p->n_step; s += 1 + p->launch[s].beside)
+        for (int k = 0; k <= p->launch[s].beside; k++) first[s + k] = s;
+    for (int i = 0; first && i < p->n_block; i++) {
+        block *b = &p->block[i];
+        if (b->birth >= 0 && b->birth < p->n_step) b->birth = first[b->birth];
+        if (b->death >= 0 && b->death < p->n_step) b->death = first[b->death] + p->launch[first[b->death]].beside;
+    }
+    genet__free(first);
+    return first;
+}
+
 /* --- offsets ---------------------------------------------------------------------------- */
 
 typedef struct placed { int64_t size, offset; int birth, death, block; } placed;
@@ -297,5 +315,6 @@ bool genet__plan_place(genet_plan *p, genet_err *err)
         if (p->launch[s].program || p->launch[s].before) share_in_place(p, s);
         if (p->step[s].head) share_concat(p, s);
     }
-    return (offsets(p) && bounds(p)) || genet__err_memory(err);
+    genet__plan_beside(p);
+    return (widen(p) && offsets(p) && bounds(p)) || genet__err_memory(err);
 }

@@ -4,6 +4,7 @@
  *               of its own, insert copies, check state
  *   fuse.c      nodes to steps: elementwise runs, alone and around kernels
  *   place.c     lifetimes, sharing of storage, offsets
+ *   beside.c    which launches run at the same time
  *   run.c       the plan as its users see it
  *   profile.c   where its time goes, when asked
  */
@@ -78,6 +79,9 @@ bool genet__plan_lower(genet_plan *p, genet_tensor *const outputs[], int n, gene
 bool genet__plan_fuse(genet_plan *p, genet_err *err);
 bool genet__plan_launches(genet_plan *p, genet_err *err);      /* launch.c */
 bool genet__plan_place(genet_plan *p, genet_err *err);
+/* Once it is known which tensors share a block. (beside.c) */
+void genet__plan_beside(genet_plan *p);
+bool genet__launch_writes(const launch *l, int arg);            /* place.c */
 
 /* Operations and operand bytes of a step, and the kind of its operations. */
 double genet__plan_flops(const genet_plan *p, int s);

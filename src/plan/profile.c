@@ -4,7 +4,8 @@
  * ended its part in each phase; here these parts are added up over calls, by
  * kernel, shapes and name, and the first MAX_PIECES of them are kept for a trace.  A
  * kernel's time on the wall runs until the next one begins, so it contains the
- * barriers behind its phases, and the times of a run add up to the run. */
+ * barriers behind its phases, and the times of a run add up to the run; kernels that
+ * run beside each other divide theirs by what their tasks took. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -179,14 +180,15 @@ void genet__profile_host(genet_device *d, const char *what, int64_t began_ns, do
 
 /* --- a run ---------------------------------------------------------------------------- */
 
-/* When the first thread began a phase: all had ended the one before. */
-static int64_t opened_ns(const genet_profile *p, const recorder *r, int phase)
+/* When the first thread began one of these phases: all had ended those before. */
+static int64_t opened_ns(const genet_profile *p, const recorder *r, int first, int end)
 {
     int64_t least = INT64_MAX;
-    for (int thread = 0; thread < p->device->n_threads; thread++) {
-        int64_t at = r->part[(size_t)thread * (size_t)r->n_phase + (size_t)phase].begin_ns;
-        if (at && at < least) least = at;
-    }
+    for (int thread = 0; thread < p->device->n_threads; thread++)
+        for (int k = first; k < end; k++) {
+            int64_t at = r->part[(size_t)thread * (size_t)r->n_phase + (size_t)k].begin_ns;
+            if (at && at < least) least = at;
+        }
     return least;
 }
 
@@ -211,13 +213,25 @@ static void count_work(const genet_plan *plan, int s, double *flops, double *byt
     *flops = 4 * (double)genet__numel(q) * keys;
 }
 
-/* Add step s, whose phases are first to before end. */
-static bool add_step(genet_profile *p, const genet_plan *plan, int s, const recorder *rec, int first, int end, int64_t end_ns)
+/* What the tasks of these phases took, all threads together. */
+static int64_t busy_ns(const genet_profile *p, const recorder *r, int first, int end)
+{
+    int64_t sum = 0;
+    for (int thread = 0; thread < p->device->n_threads; thread++)
+        for (int k = first; k < end; k++) {
+            const phase_part *at = &r->part[(size_t)thread * (size_t)r->n_phase + (size_t)k];
+            sum += at->end_ns - at->begin_ns;
+        }
+    return sum;
+}
+
+/* Add step s, whose phases are first to before end, and which took so long on the wall. */
+static bool add_step(genet_profile *p, const genet_plan *plan, int s, const recorder *rec, int first, int end, double wall_ns)
 {
     int row = plan->profile_row[s];
     genet_profile_row *r = &p->row[row];
-    if (end < rec->n_phase) end_ns = opened_ns(p, rec, end);
-    if (end > first) r->seconds += (double)(end_ns - opened_ns(p, rec, first)) * 1e-9;
+    r->seconds += wall_ns * 1e-9;
+    r->busy_s += (double)busy_ns(p, rec, first, end) * 1e-9;
     double flops, bytes;
     count_work(plan, s, &flops, &bytes);
     r->calls++;
@@ -227,17 +241,37 @@ static bool add_step(genet_profile *p, const genet_plan *plan, int s, const reco
         for (int k = first; k < end; k++) {
             const phase_part *at = &rec->part[(size_t)thread * (size_t)rec->n_phase + (size_t)k];
             if (!at->n_task) continue;
-            r->busy_s += (double)(at->end_ns - at->begin_ns) * 1e-9;
             if (!add_piece(p, (piece){ at->begin_ns, at->end_ns, at->n_task, row, (short)thread, (short)(k - first) }))
                 return false;
         }
     return true;
 }
 
+static int phases_of(const genet_plan *plan, int s, int n)
+{
+    int sum = 0;
+    for (int k = 0; k < n; k++) sum += genet__launch_phases(&plan->launch[s + k]);
+    return sum;
+}
+
+/* Add step s and those beside it, whose phases are first to before end, and which were over at end_ns. */
+static bool add_row(genet_profile *p, const genet_plan *plan, int s, const recorder *rec, int first, int end, int64_t end_ns)
+{
+    int n = 1 + plan->launch[s].beside;
+    double wall = end > first ? (double)(end_ns - opened_ns(p, rec, first, end)) : 0, busy = (double)busy_ns(p, rec, first, end);
+    for (int k = 0; k < n; k++) {
+        int next = first + phases_of(plan, s + k, 1);
+        double own = busy > 0 ? (double)busy_ns(p, rec, first, next) / busy : 1.0 / n;
+        TRY(add_step(p, plan, s + k, rec, first, next, wall * own));
+        first = next;
+    }
+    return true;
+}
+
 /* Room for all threads' parts in the phases of a run; clear. */
 static bool make_parts(genet_profile *p, const genet_plan *plan, recorder *r)
 {
-    for (int s = 0; s < plan->n_step; s++) r->n_phase += genet__launch_phases(&plan->launch[s]);
+    r->n_phase = phases_of(plan, 0, plan->n_step);
     int need = r->n_phase * p->device->n_threads;
     if (!genet__grow(&p->part, &p->cap_part, need + 1, sizeof *p->part)) return false;
     memset(p->part, 0, (size_t)need * sizeof *p->part);
@@ -252,11 +286,12 @@ static bool timed_run(genet_profile *p, genet_plan *plan, genet_err *err)
     int64_t began = genet__device_now_ns();
     TRY(plan->device->run(plan->device, plan->launch, plan->n_step, &r, err));
     int64_t end = genet__device_now_ns();
-    add_host(p, "threads", began, r.n_phase ? opened_ns(p, &r, 0) : end, 0);
+    add_host(p, "threads", began, r.n_phase ? opened_ns(p, &r, 0, phases_of(plan, 0, 1)) : end, 0);
     bool ok = !p->failed;
-    for (int s = 0, phase = 0; ok && s < plan->n_step; s++) {
-        int next = phase + genet__launch_phases(&plan->launch[s]);
-        ok = add_step(p, plan, s, &r, phase, next, end);
+    for (int s = 0, phase = 0, n; ok && s < plan->n_step; s += n) {
+        n = 1 + plan->launch[s].beside;
+        int next = phase + phases_of(plan, s, n), after = next + (next < r.n_phase ? phases_of(plan, s + n, 1) : 0);
+        ok = add_row(p, plan, s, &r, phase, next, next < r.n_phase ? opened_ns(p, &r, next, after) : end);
         phase = next;
     }
     return ok || genet__err_memory(err);

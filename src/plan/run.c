@@ -381,9 +381,10 @@ static bool poison_before(genet_plan *p, int s, genet_err *err)
 
 static bool run_poisoned(genet_plan *p, genet_err *err)
 {
-    for (int s = 0; s < p->n_step; s++) {
+    for (int s = 0, n; s < p->n_step; s += n) {
+        n = 1 + p->launch[s].beside;
         TRY(poison_before(p, s, err));
-        TRY(p->device->run(p->device, &p->launch[s], 1, NULL, err));
+        TRY(p->device->run(p->device, &p->launch[s], n, NULL, err));
     }
     return true;
 }

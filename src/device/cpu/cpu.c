@@ -2,7 +2,8 @@
  *
  * One fork runs a whole plan: every thread walks the same list of launches,
  * takes tasks from a counter, and meets the others at a barrier after each
- * phase.  Which thread does a task changes nothing: tasks are cut by shape. */
+ * phase, which launches that stand beside each other have in common.  Which
+ * thread does a task changes nothing: tasks are cut by shape. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,45 +138,100 @@ int64_t genet__device_now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+/* Launches that run beside each other: phases of each, and of the one with most; tasks of each in this phase. */
+typedef struct row {
+    const launch *l;
+    int     n, n_phase[LAUNCH_MAX_BESIDE + 1], most;
+    int64_t n_task[LAUNCH_MAX_BESIDE + 1];
+} row;
+
+static row row_of(const launch *l)
+{
+    row r = { .l = l, .n = 1 + l->beside };
+    for (int k = 0; k < r.n; k++) {
+        r.n_phase[k] = genet__launch_phases(&l[k]);
+        if (r.n_phase[k] > r.most) r.most = r.n_phase[k];
+    }
+    return r;
+}
+
+static int64_t count_tasks(row *r, int phase)
+{
+    int64_t n = 0;
+    for (int k = 0; k < r->n; k++) {
+        r->n_task[k] = phase < r->n_phase[k] ? r->l[k].kernel->tasks(&r->l[k], phase) : 0;
+        n += r->n_task[k];
+    }
+    return n;
+}
+
+static void run_task(const launch *l, int phase, int64_t task, char *local, phase_part *at)
+{
+    int64_t began = at ? genet__device_now_ns() : 0;
+    l->kernel->run(l, phase, task, local);
+    if (!at) return;
+    if (!at->n_task++) at->begin_ns = at->end_ns = began;
+    at->end_ns += genet__device_now_ns() - began;
+}
+
+/* Take tasks of thread `of`, which has its range of those of each launch, until there are none.  at: NULL, or this
+ * thread's part in the first phase of the first launch; those of a launch lie together. */
+static void take_range(const row *r, int phase, int64_t of, int64_t n_thread, atomic_llong *next, char *local, phase_part *at)
+{
+    int64_t task = 0, end = 0;      /* launch k's range begins with its task `task`, and ends before number `end` of all */
+    for (int k = -1; ; ) {
+        int64_t i = atomic_load_explicit(next, memory_order_relaxed);
+        if (k == r->n - 1 && i >= end) return;
+        i = atomic_fetch_add_explicit(next, 1, memory_order_relaxed);
+        while (i >= end) {
+            if (++k == r->n) return;
+            task = r->n_task[k] * of / n_thread - end;
+            end += r->n_task[k] * (of + 1) / n_thread - r->n_task[k] * of / n_thread;
+            if (at && k) at += r->n_phase[k - 1];
+        }
+        run_task(&r->l[k], phase, task + i, local, at ? at + phase : NULL);
+    }
+}
+
 /* Take tasks of a phase until there are none: first of this thread's own range,
  * which is much the same data in every launch, so that it lies in the thread's
- * cache; then of the other threads'.  Returns how many. */
-static int64_t take_tasks(const launch *l, int phase, int64_t n, const cpu *c, int turn, int thread, char *local)
+ * cache; then of the other threads'. */
+static void take_tasks(const row *r, int phase, const cpu *c, int turn, int thread, char *local, phase_part *at)
 {
-    int64_t taken = 0, n_thread = c->device.n_threads;
+    int64_t n_thread = c->device.n_threads;
     for (int64_t i = 0; i < n_thread; i++) {
-        int64_t of = (thread + i) % n_thread, task = n * of / n_thread, count = n * (of + 1) / n_thread - task, k;
-        atomic_llong *next = &c->next[of].of_turn[turn];
-        while (atomic_load_explicit(next, memory_order_relaxed) < count &&
-               (k = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < count) {
-            l->kernel->run(l, phase, task + k, local);
-            taken++;
-        }
+        int64_t of = (thread + i) % n_thread;
+        take_range(r, phase, of, n_thread, &c->next[of].of_turn[turn], local, at);
     }
-    return taken;
+}
+
+/* All launches of a phase that this thread has no part in so far opened now. */
+static void note_opening(const row *r, int phase, phase_part *at)
+{
+    int64_t now = at ? genet__device_now_ns() : 0;
+    for (int k = 0; at && k < r->n; at += r->n_phase[k++])
+        if (phase < r->n_phase[k]) at[phase] = (phase_part){ now, now, 0 };
 }
 
 static void crew_work(void *arg, int thread)
 {
     crew *c = arg;
-    recorder *r = c->record;
-    phase_part *at = r ? &r->part[(size_t)thread * (size_t)r->n_phase] : NULL;
+    recorder *rec = c->record;
+    phase_part *at = rec ? &rec->part[(size_t)thread * (size_t)rec->n_phase] : NULL;
     char *local = c->cpu->local + (size_t)thread * LOCAL_BYTES;
     unsigned turn = 0;
-    for (int i = 0; i < c->n; i++) {
-        const launch *l = &c->launch[i];
-        for (int phase = 0, n_phase = genet__launch_phases(l); phase < n_phase; phase++) {
-            int64_t n = l->kernel->tasks(l, phase), began = at ? genet__device_now_ns() : 0;
-            if (n > 0) {
-                atomic_store_explicit(&c->cpu->next[thread].of_turn[(turn + 1) % 2], 0, memory_order_relaxed);
-                int64_t taken = take_tasks(l, phase, n, c->cpu, turn % 2, thread, local);
-                if (at) *at = (phase_part){ began, genet__device_now_ns(), taken };
-                genet__pool_barrier(c->cpu->pool, thread);
-                turn++;
-            }
-            else if (at) *at = (phase_part){ began, began, 0 };
-            if (at) at++;
+    for (int i = 0; i < c->n; i += 1 + c->launch[i].beside) {
+        row r = row_of(&c->launch[i]);
+        for (int phase = 0; phase < r.most; phase++) {
+            int64_t n = count_tasks(&r, phase);
+            note_opening(&r, phase, at);
+            if (n == 0) continue;
+            atomic_store_explicit(&c->cpu->next[thread].of_turn[(turn + 1) % 2], 0, memory_order_relaxed);
+            take_tasks(&r, phase, c->cpu, turn % 2, thread, local, at);
+            genet__pool_barrier(c->cpu->pool, thread);
+            turn++;
         }
+        for (int k = 0; at && k < r.n; k++) at += r.n_phase[k];
     }
     /* for the next run, which may be another caller's */
     for (int i = 0; i < 2; i++) atomic_store_explicit(&c->cpu->next[thread].of_turn[i], 0, memory_order_relaxed);
