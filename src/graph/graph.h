@@ -125,6 +125,7 @@ typedef struct op {
                                    gradient flows through it */
     unsigned    over;           /* bit k: input k, which the kernel gets dense, may lie where the
                                    result is written: it is read there first */
+    unsigned    apart;          /* bit j: its kernel writes output j with any strides, but 1 in the last dimension */
     const char *sig;            /* elementwise: "FF>F" */
     int         ulp;            /* elementwise: bound of the f32 value's error */
     /* Set y's shape and dtype, and its sides'; for a view also start, stride,

@@ -381,7 +381,7 @@ static const probe probes_attention_grad[] = {
     { .edge = true, WITH(1, 0, 0, 1, 0), .in = { HEADS(1, 0, 5, 2, 1, 3), PNONE, PNONE, PNONE, PNONE, REST(1, 0, 2, 3) } },
 };
 ROW(attention_grad, EXPAND, EXPAND, OPF_STRIDED | OPF_PRODUCT, .n_in = ATTG_N_IN, .n_side = 3, .infer = infer_attention_grad,
-    .flops = flops_attention_grad)
+    .apart = 1u << ATTG_DQ | 1u << ATTG_DK | 1u << ATTG_DV, .flops = flops_attention_grad)
 
 /* --- builder ------------------------------------------------------------------------ */
 

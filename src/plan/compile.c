@@ -156,6 +156,45 @@ static bool check_state(const genet_plan *p, genet_err *err)
     return ok;
 }
 
+/* --- parts of a concatenation -------------------------------------------------------- */
+
+/* How often each tensor is read, by id. */
+static int *count_readers(const genet_plan *p)
+{
+    int *n = genet__alloc_array((size_t)p->graph->n + 1, sizeof *n);
+    for (int i = 0; n && i < p->graph->n; i++)
+        for (int k = 0; k < p->graph->node[i]->n_in; k++)
+            if (p->graph->node[i]->in[k]) n[p->graph->node[i]->in[k]->id]++;
+    for (int i = 0; n && i < p->n_output; i++) n[p->output[i]->id]++;
+    return n;
+}
+
+/* A part of a concatenation that nobody else reads becomes a window on it, where the kernel that makes it can write
+ * its rows apart: those of the outermost extent, which are dense there, are left to place.c. */
+static bool parts_in_place(genet_plan *p, genet_err *err)
+{
+    int *readers = count_readers(p);
+    for (int i = 0; readers && i < p->graph->n; i++) {
+        tensor *y = p->graph->node[i];
+        if (!genet__op_is(y, OP_concat)) continue;
+        int axis = (int)y->attr.i[0], outer = 0;
+        while (outer < axis && y->shape.dim[outer] == 1) outer++;
+        int64_t start = 0;
+        for (int k = 0; k < y->n_in && outer < axis; k++) {
+            tensor *x = y->in[k];
+            bool fits = x->root == x && readers[x->id] == 1 && x->main->op->apart >> (x->id - x->main->id) & 1;
+            if (fits) {
+                x->root = y;
+                x->start = start;
+                memcpy(x->stride, y->stride, sizeof x->stride);
+            }
+            start += x->shape.dim[axis] * y->stride[axis];
+        }
+    }
+    genet__free(readers);
+    return readers || genet__err_memory(err);
+}
+
 /* What is read out is dense. */
 static bool dense_outputs(genet_plan *p, genet_tensor *const outputs[], genet_err *err)
 {
@@ -194,6 +233,6 @@ bool genet__plan_lower(genet_plan *p, genet_tensor *const outputs[], int n, gene
             TRY(ok);
         }
     }
-    TRY(check_state(p, err));
-    return dense_outputs(p, outputs, err);
+    TRY(check_state(p, err) && dense_outputs(p, outputs, err));
+    return parts_in_place(p, err);
 }

@@ -172,17 +172,25 @@ static void put(void *to, dtype t, int64_t i, double x)
 {
     if (t == GENET_F64) ((double *)to)[i] = x; else ((float *)to)[i] = (float)x;
 }
+static int64_t place_of(const operand *o, int64_t i)
+{
+    int64_t at = 0;
+    for (int k = o->rank - 1; k >= 0; k--) at += i % o->dim[k] * o->stride[k], i /= o->dim[k];
+    return at;
+}
 static double get(const operand *o, int64_t i)
 {
-    return o->dtype == GENET_F64 ? ((const double *)o->data)[i] : ((const float *)o->data)[i];
+    int64_t at = place_of(o, i);
+    return o->dtype == GENET_F64 ? ((const double *)o->data)[at] : ((const float *)o->data)[at];
 }
 
 /* An operand with these values (NULL: uninitialised), freshly allocated.
- * apart: every stride odd and wider than need be. */
-static operand operand_of(dtype t, const double *x, bool apart, int rank, const int64_t *dim)
+ * apart: every stride odd and wider than need be, or those of rows alone. */
+enum { DENSE, APART, ROWS_APART };
+static operand operand_of(dtype t, const double *x, int apart, int rank, const int64_t *dim)
 {
     operand o = { .dtype = t, .rank = rank };
-    int64_t step = apart ? 3 : 1, n = 1;
+    int64_t step = apart == APART ? 3 : 1, n = 1;
     for (int i = rank - 1; i >= 0; i--) {
         o.dim[i] = dim[i];
         o.stride[i] = step;
@@ -192,11 +200,7 @@ static operand operand_of(dtype t, const double *x, bool apart, int rank, const 
     size_t bytes = (size_t)(step + 1) * genet_dtype_size(t);
     o.data = malloc(bytes);
     memset(o.data, 0xff, bytes);        /* NaN wherever nobody writes */
-    for (int64_t i = 0; i < n && x; i++) {
-        int64_t at = 0, rest = i;
-        for (int k = rank - 1; k >= 0; k--) at += rest % dim[k] * o.stride[k], rest /= dim[k];
-        put(o.data, t, at, x[i]);
-    }
+    for (int64_t i = 0; i < n && x; i++) put(o.data, t, place_of(&o, i), x[i]);
     return o;
 }
 #define OPERAND(t, x, apart, ...) \
@@ -261,9 +265,9 @@ static void backward(const values *z, const isa *s, const operand *from, operand
     dtype t = s->real;
     operand *in = arg + ATTG_N_OUT;
     memset(arg, 0, (ATTG_N_OUT + ATTG_N_IN) * sizeof *arg);
-    arg[ATTG_DQ] = OPERAND(t, NULL, false, p->B, p->T, p->H, p->D);
-    arg[ATTG_DK] = OPERAND(t, NULL, false, z->Bk, p->S, p->Hkv, p->D);
-    arg[ATTG_DV] = OPERAND(t, NULL, false, z->Bk, p->S, p->Hkv, p->D);
+    arg[ATTG_DQ] = OPERAND(t, NULL, p->apart ? ROWS_APART : DENSE, p->B, p->T, p->H, p->D);
+    arg[ATTG_DK] = OPERAND(t, NULL, p->apart ? ROWS_APART : DENSE, z->Bk, p->S, p->Hkv, p->D);
+    arg[ATTG_DV] = OPERAND(t, NULL, DENSE, z->Bk, p->S, p->Hkv, p->D);
     if (z->nb) arg[ATTG_DBIAS] = OPERAND(t, NULL, false, z->nb, z->nh, p->T, p->S);
     const int same[][2] = { { ATTG_Q, ATT_Q }, { ATTG_K, ATT_K }, { ATTG_V, ATT_V }, { ATTG_BIAS, ATT_BIAS },
                             { ATTG_K_LENGTHS, ATT_K_LENGTHS }, { ATTG_POSITION, ATT_POSITION }, { ATTG_RNG, ATT_RNG } };

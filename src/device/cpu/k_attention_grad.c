@@ -26,7 +26,8 @@ typedef struct back {
     int64_t n_kv;                   /* numbers in k, and in v */
     int64_t range;                  /* keys that are held at once */
     bool    apart;                  /* dk and dv of these are summed in local memory */
-    real   *dq, *dk, *dv, *dbias;
+    const operand *dq, *dk, *dv;    /* rows of D may lie apart; data NULL: nobody reads it */
+    real   *dbias;
 } back;
 
 static back back_open(const launch *l)
@@ -48,8 +49,8 @@ static back back_open(const launch *l)
     int64_t key = a->D * (packed + 2 * (int64_t)sizeof(real)), held = RANGE_BYTES / max_i64(1, key);
     z.range = max_i64(ATT_KEYS, min_i64(held, a->S + ATT_KEYS - 1) / ATT_KEYS * ATT_KEYS);
     z.apart = z.range * key <= RANGE_BYTES;
-    z.dq = (real *)launch_out(l, ATTG_DQ)->data, z.dk = (real *)launch_out(l, ATTG_DK)->data;
-    z.dv = (real *)launch_out(l, ATTG_DV)->data, z.dbias = (real *)launch_out(l, ATTG_DBIAS)->data;
+    z.dq = launch_out(l, ATTG_DQ), z.dk = launch_out(l, ATTG_DK), z.dv = launch_out(l, ATTG_DV);
+    z.dbias = (real *)launch_out(l, ATTG_DBIAS)->data;
     return z;
 }
 
@@ -61,11 +62,15 @@ static size_t back_shared(const launch *l)
 
 static int back_phases(const launch *l) { (void)l; return 3; }
 
+/* In phase 1: rows of D that one task adds, and tasks for dk, as for dv. */
+static int64_t add_rows(const back *z) { return max_i64(1, ADD_BLOCK / max_i64(1, z->a.D)); }
+static int64_t add_tasks(const back *z) { return ceil_div(z->a.B * z->a.S * z->a.Hkv, add_rows(z)); }
+
 static int64_t back_tasks(const launch *l, int phase)
 {
     back z = back_open(l);
     if (phase == 0) return z.a.B * z.a.Hkv * z.n_chunk;
-    if (phase == 1) return z.n_chunk > 1 ? 2 * ceil_div(z.n_kv, ADD_BLOCK) : 0;
+    if (phase == 1) return z.n_chunk > 1 ? 2 * add_tasks(&z) : 0;
     const operand *bias = z.a.bias;
     return z.dbias && att_given(bias) ? bias->dim[0] * bias->dim[1] * att_tiles(&z.a) : 0;
 }
@@ -73,9 +78,9 @@ static int64_t back_tasks(const launch *l, int phase)
 /* --- one tile of queries ------------------------------------------------------- */
 
 /* Keys first .. first + n of a head, and values, in rows of D, the
- * first `packed` of them so far; dk and dv grow in rows of `step`. */
+ * first `packed` of them so far; dk and dv grow in rows k_step and v_step apart. */
 typedef struct held {
-    int64_t first, n, packed, step;
+    int64_t first, n, packed, k_step, v_step;
     real *k, *v, *dk, *dv;
     char *k_lines, *k_depth, *v_lines;      /* for the core, tile by tile: lines are keys, or k's elements */
 } held;
@@ -109,7 +114,7 @@ static tiles tiles_in(const att *a, int64_t keys, bool apart, char *local, held 
     for (int i = 0; i < 2; i++) *line[i] = take(&at, W);
     for (int i = 0; i < 2; i++) *rows[i] = take(&at, W * r.row);
     for (int i = 0; i < 3; i++) *turned[i] = take(&at, a->D * W);
-    h->step = a->D;
+    h->k_step = h->v_step = a->D;
     h->dk = apart ? take(&at, keys * a->D) : NULL;
     h->dv = apart ? take(&at, keys * a->D) : NULL;
     /* a product reads rows of D up to whole vectors */
@@ -239,9 +244,10 @@ static int gradient_tile(const att *a, const att_tile *t, tiles *r, int64_t j0, 
  * gives; first: the tile's place among those held, n: its keys. */
 static void add_strip(const att *a, tiles *r, const held *to, const att_strip *s, int64_t first, bool want_dq)
 {
-    int64_t W = a->n_query, D = a->D, at = s->j0 * W + s->c0, width = s->c1 - s->c0, j = (first + s->j0) * to->step;
-    if (to->dv) tile_product(s->n, D, width, r->p + at, W, 1, r->g + s->c0 * r->row, r->row, to->dv + j, to->step, true);
-    if (to->dk) tile_product(s->n, D, width, r->ds + at, W, 1, r->q + s->c0 * r->row, r->row, to->dk + j, to->step, true);
+    int64_t W = a->n_query, D = a->D, at = s->j0 * W + s->c0, width = s->c1 - s->c0, j = first + s->j0;
+    const real *q = r->q + s->c0 * r->row, *g = r->g + s->c0 * r->row;
+    if (to->dv) tile_product(s->n, D, width, r->p + at, W, 1, g, r->row, to->dv + j * to->v_step, to->v_step, true);
+    if (to->dk) tile_product(s->n, D, width, r->ds + at, W, 1, q, r->row, to->dk + j * to->k_step, to->k_step, true);
     if (want_dq)
         tile_product(D, width, s->n, to->k + (first + s->j0) * D, 1, D, r->ds + at, W, r->dq_t + s->c0, W, true);
 }
@@ -252,16 +258,16 @@ static void add_strip_core(const att *a, const att_tile *t, tiles *r, const held
 {
     const att_cores *m = &a->core;
     int64_t W = a->n_query, D = a->D, at = s->j0 * W + s->c0, width = s->c1 - s->c0, first = tile * ATT_KEYS;
-    int64_t n = min_i64(ATT_KEYS, to->n - first), j = (first + s->j0) * to->step;
+    int64_t n = min_i64(ATT_KEYS, to->n - first), j = first + s->j0;
     gemm_source p = att_source(r->p + at, GENET_F32, W, 1), ds = att_source(r->ds + at, GENET_F32, W, 1);
     gemm_source ds_turned = att_turned(ds);
     if (to->dv) {
         m->w_w->pack_a(&p, s->n, width, r->left);
-        att_add_product(m->w_w, r->left, width, r->g_depth, t->cols, s->c0, s->n, D, width, to->dv + j, to->step);
+        att_add_product(m->w_w, r->left, width, r->g_depth, t->cols, s->c0, s->n, D, width, to->dv + j * to->v_step, to->v_step);
     }
     if (to->dk) {
         m->w_q->pack_a(&ds, s->n, width, r->left);
-        att_add_product(m->w_q, r->left, width, r->q_depth, t->cols, s->c0, s->n, D, width, to->dk + j, to->step);
+        att_add_product(m->w_q, r->left, width, r->q_depth, t->cols, s->c0, s->n, D, width, to->dk + j * to->k_step, to->k_step);
     }
     if (!want_dq) return;
     const char *k = to->k_depth + tile * tile_bytes(a, m->k_w->a_bytes);
@@ -323,8 +329,8 @@ static void hold(const att *a, int64_t b, int64_t h, int64_t end, held *to)
 static void back_tile(const back *z, int64_t b, int64_t h, int64_t q0, held *to, tiles *r)
 {
     const att *a = &z->a;
-    int64_t step = a->H * a->D, rows = min_i64(a->n_query, a->T - q0), W = a->n_query;
-    real *dq = z->dq ? z->dq + (b * a->T + q0) * step + h * a->D : NULL;
+    int64_t step = z->dq->stride[1], rows = min_i64(a->n_query, a->T - q0), W = a->n_query;
+    real *dq = z->dq->data ? (real *)att_at(z->dq, b, q0, h) : NULL;
     att_tile t = att_tile_at(a, b, h, q0, rows);
     int64_t first = max_i64(t.first, to->first), end = min_i64(t.end, to->first + to->n);
     if (dq && to->first == 0 && t.first >= t.end) clear_rows(dq, step, rows, a->D);
@@ -348,28 +354,36 @@ static void copy_rows(const real *from, real *to, int64_t step, int64_t rows, in
     for (int64_t j = 0; j < rows; j++) memcpy(to + j * step, from + j * n, (size_t)n * sizeof(real));
 }
 
+/* Where a task's rows of dk (or dv, which: 1) begin and how far apart they lie: in the result, or in the chunk's part. */
+static real *rows_of(const launch *l, const back *z, int which, int64_t chunk, int64_t b, int64_t hk, int64_t *step)
+{
+    const operand *o = which ? z->dv : z->dk;
+    *step = z->n_chunk > 1 ? z->a.Hkv * z->a.D : o->stride[1];
+    if (z->n_chunk > 1) return (real *)l->shared + (2 * chunk + which) * z->n_kv + (b * z->a.S * z->a.Hkv + hk) * z->a.D;
+    return o->data ? (real *)att_at(o, b, 0, hk) : NULL;
+}
+
 static void back_head(const launch *l, const back *z, int64_t task, char *local)
 {
     const att *a = &z->a;
     int64_t chunk = task % z->n_chunk, b = task / z->n_chunk / a->Hkv, hk = task / z->n_chunk % a->Hkv, D = a->D;
-    int64_t at = (b * a->S * a->Hkv + hk) * D, n_tile = att_tiles(a), step = a->Hkv * D;
-    real *dk = z->dk, *dv = z->dv;
-    if (z->n_chunk > 1) dk = (real *)l->shared + 2 * chunk * z->n_kv, dv = dk + z->n_kv;
+    int64_t n_tile = att_tiles(a), k_step, v_step;
+    real *dk = rows_of(l, z, 0, chunk, b, hk, &k_step), *dv = rows_of(l, z, 1, chunk, b, hk, &v_step);
     held to;
     tiles r = tiles_in(a, z->range, z->apart, local, &to);
     /* without keys: once, for the zeros of dq */
     for (to.first = 0; to.first < max_i64(1, a->S); to.first += z->range) {
         to.n = min_i64(z->range, a->S - to.first);
-        real *dk_to = dk ? dk + at + to.first * step : NULL, *dv_to = dv ? dv + at + to.first * step : NULL;
-        if (!z->apart) to.dk = dk_to, to.dv = dv_to, to.step = step;
+        real *dk_to = dk ? dk + to.first * k_step : NULL, *dv_to = dv ? dv + to.first * v_step : NULL;
+        if (!z->apart) to.dk = dk_to, to.dv = dv_to, to.k_step = k_step, to.v_step = v_step;
         else to.dk = dk ? to.dk : NULL, to.dv = dv ? to.dv : NULL;
         to.packed = 0;
-        if (to.dk) clear_rows(to.dk, to.step, to.n, D);
-        if (to.dv) clear_rows(to.dv, to.step, to.n, D);
+        if (to.dk) clear_rows(to.dk, to.k_step, to.n, D);
+        if (to.dv) clear_rows(to.dv, to.v_step, to.n, D);
         for (int64_t i = chunk; i < z->n_item; i += z->n_chunk)
             back_tile(z, b, hk * a->group + i / n_tile, i % n_tile * a->n_query, &to, &r);
-        if (to.dk && z->apart) copy_rows(to.dk, dk_to, step, to.n, D);
-        if (to.dv && z->apart) copy_rows(to.dv, dv_to, step, to.n, D);
+        if (to.dk && z->apart) copy_rows(to.dk, dk_to, k_step, to.n, D);
+        if (to.dv && z->apart) copy_rows(to.dv, dv_to, v_step, to.n, D);
     }
 }
 
@@ -377,15 +391,17 @@ static void back_head(const launch *l, const back *z, int64_t task, char *local)
 
 static void add_chunks(const launch *l, const back *z, int64_t task)
 {
-    int64_t n_block = ceil_div(z->n_kv, ADD_BLOCK), from = task % n_block * ADD_BLOCK;
-    int64_t which = task / n_block, n = min_i64(ADD_BLOCK, z->n_kv - from);
-    real *restrict to = which ? z->dv : z->dk;
-    if (!to) return;
-    to += from;
-    memcpy(to, (const real *)l->shared + which * z->n_kv + from, (size_t)n * sizeof(real));
-    for (int64_t c = 1; c < z->n_chunk; c++) {
-        const real *restrict part = (const real *)l->shared + (2 * c + which) * z->n_kv + from;
-        for (int64_t i = 0; i < n; i++) to[i] += part[i];
+    const att *a = &z->a;
+    int64_t which = task / add_tasks(z), first = task % add_tasks(z) * add_rows(z), D = a->D;
+    const operand *o = which ? z->dv : z->dk;
+    for (int64_t row = first; o->data && row < min_i64(first + add_rows(z), a->B * a->S * a->Hkv); row++) {
+        real *restrict to = (real *)att_at(o, row / a->Hkv / a->S, row / a->Hkv % a->S, row % a->Hkv);
+        const real *restrict part = (const real *)l->shared + which * z->n_kv + row * D;
+        memcpy(to, part, (size_t)D * sizeof(real));
+        for (int64_t c = 1; c < z->n_chunk; c++) {
+            part += 2 * z->n_kv;
+            for (int64_t i = 0; i < D; i++) to[i] += part[i];
+        }
     }
 }
 
