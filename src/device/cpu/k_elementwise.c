@@ -221,7 +221,7 @@ static bool is_copy(ew_fn *fn) { return fn == copy_1 || fn == copy_2 || fn == co
 
 /* Merged dimensions, innermost first; strides in elements. */
 typedef struct walk {
-    const char *at;             /* the element at index[] */
+    const char *data, *at;      /* the first element, and that at index[] */
     int64_t     dim[MAX_DIM], stride[MAX_DIM], index[MAX_DIM];
     int         rank, size;     /* size of an element, bytes */
 } walk;
@@ -232,6 +232,7 @@ static const int element_bytes[GENET_DTYPE_COUNT] = { 4, 8, 2, 2, 4, 1 };   /* b
 static void walk_merge(walk *w, const operand *o)
 {
     w->rank = 0;
+    w->data = o->data;
     w->size = element_bytes[o->dtype];
     for (int i = o->rank - 1; i >= 0; i--) {
         if (o->dim[i] == 1) continue;
@@ -248,7 +249,7 @@ static void walk_merge(walk *w, const operand *o)
 static bool walk_is_dense(const walk *w)  { return w->rank == 0 || (w->rank == 1 && w->stride[0] == 1); }
 static bool walk_is_scalar(const walk *w) { return w->rank == 1 && w->stride[0] == 0; }
 
-static void walk_seek(walk *w, const char *data, int64_t flat)
+static void walk_seek(walk *w, int64_t flat)
 {
     int64_t offset = 0;
     for (int d = 0; d < w->rank; d++) {
@@ -256,7 +257,7 @@ static void walk_seek(walk *w, const char *data, int64_t flat)
         flat /= w->dim[d];
         offset += w->index[d] * w->stride[d];
     }
-    w->at = data + offset * w->size;
+    w->at = w->data + offset * w->size;
 }
 
 /* Step over n elements, not beyond the end of the innermost run. */
@@ -271,6 +272,16 @@ static void walk_advance(walk *w, int64_t n)
         w->index[d + 1]++;
         w->at += w->stride[d + 1] * w->size;
     }
+}
+
+/* Step over n elements, to number `flat`: a short way along the runs, a long one anew. */
+static void walk_skip(walk *w, int64_t n, int64_t flat)
+{
+    if (n > 2 * w->dim[0]) {
+        walk_seek(w, flat);
+        return;
+    }
+    for (int64_t run; n > 0; n -= run) walk_advance(w, run = min_i64(n, w->dim[0] - w->index[0]));
 }
 
 /* For words of each size: a run of n elements; rows x columns of a transposed
@@ -358,7 +369,7 @@ static char *walk_take(walk *w, char *slot, int64_t n)
 /* --- running a program ------------------------------------------------------------- */
 
 typedef struct machine {
-    char   *at[EW_MAX_REG];             /* where each register's block is */
+    char   *at[EW_MAX_REG], *slot[EW_MAX_REG];      /* where each register's block is; local memory for it */
     int     dense[EW_MAX_REG], n_dense; /* registers that move along with the blocks */
     int     walked[EW_MAX_REG], n_walked;       /* registers that are gathered */
     walk    walk[EW_MAX_REG];
@@ -388,7 +399,7 @@ static void machine_init(machine *m, const launch *l, const ew_program *p, int64
     m->n_dense = m->n_walked = 0;
     for (int r = 0; r < p->n_reg; r++) {
         const ew_reg *reg = &p->reg[r];
-        m->at[r] = reg->slot >= 0 ? local + reg->slot * step : NULL;
+        m->at[r] = m->slot[r] = reg->slot >= 0 ? local + reg->slot * step : NULL;
         if (reg->kind == EW_CONST) fill(m->at[r], reg->dtype, reg->value, n);
         if (reg->kind == EW_WHOLE) m->at[r] = l->arg[reg->arg].data;
         if (reg->kind != EW_ARG) continue;
@@ -401,7 +412,7 @@ static void machine_init(machine *m, const launch *l, const ew_program *p, int64
         } else if (walk_is_scalar(w)) {
             copy_run(m->at[r], o->data, n, 0, w->size);
         } else {
-            walk_seek(w, o->data, start);
+            walk_seek(w, start);
             m->walked[m->n_walked++] = r;
         }
     }
@@ -415,27 +426,53 @@ static void run_block(const ew_program *p, char *const *at, int64_t flat, int64_
     }
 }
 
-void K(ew_program)(const launch *l, const ew_program *p, int64_t start, int64_t n, char *local)
+/* n elements from here, of which the first has this number. */
+static void run_row(machine *m, const ew_program *p, int64_t flat, int64_t n)
 {
-    machine m;
-    if (!p || n <= 0) return;
     const ew_instr *first = p->instr;
-    machine_init(&m, l, p, start, min_i64(n, EW_BLOCK), local);
-    if (p->n_instr == 1 && m.n_walked == 1 && is_copy(first->fn)) {     /* gathered where it goes */
-        walk_gather(&m.walk[first->a], m.at[first->y], n);
+    if (p->n_instr == 1 && m->n_walked == 1 && is_copy(first->fn)) {    /* gathered where it goes */
+        walk_gather(&m->walk[first->a], m->at[first->y], n);
+        m->at[first->y] += n * m->walk[first->y].size;
         return;
     }
-    char *at[EW_MAX_REG];
-    memcpy(at, m.at, (size_t)p->n_reg * sizeof *at);
     int64_t block = p->n_instr == 1 && p->n_slot == 0 ? n : EW_BLOCK;   /* nothing to keep in L1 */
     for (int64_t done = 0; done < n; done += block) {
         int64_t now = min_i64(block, n - done);
-        for (int k = 0; k < m.n_walked; k++) {
-            int r = m.walked[k];
-            at[r] = walk_take(&m.walk[r], m.at[r], now);
+        for (int k = 0; k < m->n_walked; k++) {
+            int r = m->walked[k];
+            m->at[r] = walk_take(&m->walk[r], m->slot[r], now);
         }
-        run_block(p, at, start + done, now);
-        for (int k = 0; k < m.n_dense; k++) at[m.dense[k]] += now * m.walk[m.dense[k]].size;
+        run_block(p, m->at, flat + done, now);
+        for (int k = 0; k < m->n_dense; k++) m->at[m->dense[k]] += now * m->walk[m->dense[k]].size;
+    }
+}
+
+/* Step over n elements, to number `flat`, which begins a row. */
+static void skip(machine *m, int64_t n, int64_t flat)
+{
+    for (int k = 0; k < m->n_dense; k++) m->at[m->dense[k]] += n * m->walk[m->dense[k]].size;
+    for (int k = 0; k < m->n_walked; k++) walk_skip(&m->walk[m->walked[k]], n, flat);
+}
+
+/* The row that begins so many elements further on will be wanted: rows apart are not foreseen by the processor. */
+static void foresee(const machine *m, int64_t step, int64_t n)
+{
+    for (int k = 0; k < m->n_dense; k++) {
+        const char *at = m->at[m->dense[k]];
+        int64_t size = m->walk[m->dense[k]].size;
+        for (int64_t i = 0; i < n * size; i += 64) __builtin_prefetch(at + step * size + i, 1);
+    }
+}
+
+void K(ew_rows)(const launch *l, const ew_program *p, int64_t start, int64_t rows, int64_t n, int64_t step, char *local)
+{
+    machine m;
+    if (!p || n <= 0) return;
+    machine_init(&m, l, p, start, min_i64(n, EW_BLOCK), local);
+    for (int64_t row = 0, flat = start; row < rows; row++, flat += step) {
+        if (row) skip(&m, step - n, flat);
+        if (row + 1 < rows) foresee(&m, step, n);
+        run_row(&m, p, flat, n);
     }
 }
 

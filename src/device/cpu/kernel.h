@@ -29,9 +29,14 @@ enum { VEC_BYTES = 16 };
 enum { VEC_LANES = VEC_BYTES / (int)sizeof(real) };
 
 /* Run a program of l (none: nothing) on flat elements [start, start + n) of its
- * space.  local: EW_LOCAL_BYTES of scratch. (k_elementwise.c) */
+ * space, and on as many from each of rows - 1 further places, `step` apart.  local:
+ * EW_LOCAL_BYTES of scratch. (k_elementwise.c) */
 enum { EW_LOCAL_BYTES = EW_MAX_TEMP * EW_BLOCK * 8 };
-void K(ew_program)(const launch *l, const ew_program *p, int64_t start, int64_t n, char *local);
+void K(ew_rows)(const launch *l, const ew_program *p, int64_t start, int64_t rows, int64_t n, int64_t step, char *local);
+static inline void K(ew_program)(const launch *l, const ew_program *p, int64_t start, int64_t n, char *local)
+{
+    K(ew_rows)(l, p, start, 1, n, n, local);
+}
 /* What follows the kernel: its epilogue. */
 static inline void K(ew_run)(const launch *l, int64_t start, int64_t n, char *local)
 {
