@@ -434,6 +434,39 @@ static void epilogues_are_fused(void **state)
     tiny_close(&t);
 }
 
+/* Sums of one tensor run at the same time; what reads one of them does not. */
+static void independent_launches_run_beside_each_other(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *x = genet_input(t.g, "x", GENET_F32, D(300, 200));
+    genet_tensor *rows = genet_sum(x, 1u << 0, false), *columns = genet_sum(x, 1u << 1, false);
+    genet_tensor *out[] = { rows, columns, genet_sum(genet_square(rows), 1u << 0, false) };
+    t.plan = genet_compile(t.g, out, 3, t.device, NULL, &t.err);
+    assert_true(t.plan && t.plan->n_step > 2);
+    assert_int_equal(t.plan->launch[0].beside, 1);
+    assert_int_equal(t.plan->launch[2].beside, 0);
+    tiny_close(&t);
+}
+
+/* q, k and v are slices of one tensor: their gradients lie in its gradient from the start. */
+static void gradients_of_neighbouring_slices_are_not_copied(void **state)
+{
+    (void)state;
+    tiny t;
+    tiny_open(&t);
+    genet_tensor *x = genet_input(t.g, "x", GENET_F32, D(2, 64, 6, 32)), *part[3], *dx;
+    for (int i = 0; i < 3; i++) part[i] = genet_slice(x, 2, 2 * i, 2, 1);
+    genet_tensor *y = genet_attention(part[0], part[1], part[2], &(genet_attention_options){ .causal = true, .scale = 1 });
+    genet_grad(genet_sum(y, genet_axes_all(y), false), &x, 1, &dx);
+    t.plan = genet_compile(t.g, &dx, 1, t.device, NULL, &t.err);
+    assert_non_null(t.plan);
+    size_t heads = 2 * 64 * 2 * 32 * 4;
+    assert_true(genet_plan_describe(t.plan).naive_bytes < (3 + 3 + 1 + 1) * heads + 2 * heads);  /* x, dx, y, g; no dq, dk, dv */
+    tiny_close(&t);
+}
+
 static void parts_of_a_concatenation_are_computed_in_place(void **state)
 {
     (void)state;
@@ -686,6 +719,8 @@ int main(void)
         cmocka_unit_test(running_allocates_nothing), cmocka_unit_test(placement_is_near_its_lower_bound),
         cmocka_unit_test(checkpointing_saves_memory_and_not_a_bit_changes), cmocka_unit_test(epilogues_are_fused),
         cmocka_unit_test(parts_of_a_concatenation_are_computed_in_place),
+        cmocka_unit_test(independent_launches_run_beside_each_other),
+        cmocka_unit_test(gradients_of_neighbouring_slices_are_not_copied),
         cmocka_unit_test(norms_run_with_what_is_around_them),
         cmocka_unit_test(sums_of_products_lie_in_one_place),
         cmocka_unit_test(logits_of_a_large_vocabulary_never_exist_at_once),
