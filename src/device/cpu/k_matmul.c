@@ -349,13 +349,9 @@ static bool begin(const product *p, int64_t row, int64_t col, int64_t rows, int6
 static void finish(const launch *l, const product *p, int64_t index, int64_t row, int64_t col,
                    int64_t rows, int64_t cols, char *local)
 {
-    if (!l->program) return;
     int64_t flat = (index * p->M + row) * p->N + col;
-    if (cols == p->N) {
-        K(ew_run)(l, flat, rows * cols, local);
-        return;
-    }
-    for (int64_t i = 0; i < rows; i++) K(ew_run)(l, flat + i * p->N, cols, local);
+    if (cols == p->N) K(ew_run)(l, flat, rows * cols, local);
+    else K(ew_rows)(l, l->program, flat, rows, cols, p->N, local);
 }
 
 /* --- VECTOR ------------------------------------------------------------------------------ */
