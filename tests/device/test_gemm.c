@@ -289,6 +289,9 @@ static void test_deep_and_large(void **state)
         check_matrix(s, COLS, ROWS, 3000, 20, 768, (sample){ 97, true });
         check_matrix(s, ROWS, COLS, 3, 5003, 770, (sample){ 97, true });
         check_matrix(s, ROWS, ROWS, 1, 5003, 770, (sample){ 7, true });
+        check_matrix(s, ROWS, ROWS, 31, 515, 1026, (sample){ 97, true });       /* few rows, B packed on the way: */
+        check_matrix(s, ROWS, ROWS_PADDED, 50, 700, 511, (sample){ 97, true });
+        check_matrix(s, COLS, ROWS, 150, 301, 601, (sample){ 97, true });
         widest = *s;
     }
     check_matrix(&widest, ROWS, ROWS, 540, 1070, 1999, (sample){ 971, true });

@@ -26,14 +26,19 @@ enum {
 /* Packed elements are `real`, of any depth. */
 extern const gemm_core K(gemm_vector);
 
-/* A side of a product that may also lie in place, unpacked: element (i, k) of
- * panel p is at[p*panel + i*line + k*depth]. */
-typedef struct gemm_side { const real *at; int64_t panel, line, depth; } gemm_side;
+/* A, packed or in place, with line or depth 1: element (i, k) of panel p is
+ * at[p*panel + i*line + k*depth], i < height <= GEMM_MR. */
+typedef struct gemm_side { const real *at; int64_t panel, line, depth; int height; } gemm_side;
+
+/* B, packed, or in place: element (k, j) of panel p is at[p*panel + k*depth + j].
+ * room: NULL, or B is in place, and the first panel of A packs each panel there,
+ * one after the other, for those that follow; `after` is what will be read next.
+ * In place without room: cols is a multiple of VEC_LANES. */
+typedef struct gemm_b { const real *at; int64_t panel, depth; real *room; const char *after; } gemm_b;
 
 /* As gemm_core.block.  kc = 0 writes zeros (or adds nothing); each element is a
- * sum over rising k.
- * a: packed, or in place with line or depth 1.  b: packed, or in place with
- * line 1 and cols a multiple of VEC_LANES; neither is read outside its lines. */
-void K(gemm_block)(const gemm_side *a, const gemm_side *b, int64_t rows, int64_t cols, int64_t kc,
+ * sum over rising k.  No operand is read outside its lines.  With room: not
+ * rows_outer. */
+void K(gemm_block)(const gemm_side *a, const gemm_b *b, int64_t rows, int64_t cols, int64_t kc,
                    real *c, int64_t ldc, bool add, bool rows_outer);
 #endif

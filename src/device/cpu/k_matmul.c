@@ -13,16 +13,19 @@
  *           and add the chunk's part to their stripe of C.
  * Packing and multiplying blocks is a core's business (gemm_core.h): tile
  * registers where there are any and the product is large, else bytes beside
- * quantised weights, else the vector core, which alone reads operands in place.
- * The depth is cut into blocks of at most the core's, added in rising order.  The
- * epilogue runs on parts of C as they are finished, while they are in cache. */
+ * quantised weights, else the vector core, which alone reads operands in place,
+ * and with few rows packs B on the way (FRESH), because packing would be most of
+ * the work. The depth is cut into blocks of at most the core's, added in rising
+ * order.  The epilogue runs on parts of C as they are finished, while they are
+ * in cache. */
 #include "base/quant.h"
 #include "device/cpu/gemm.h"
 #include "device/cpu/matvec.h"
 #include "device/cpu/widen.h"
 
 enum {
-    PAGE = 4096 / (int)sizeof(real),    /* lines this far apart fight for the same cache sets */
+    PAGE = 4096 / (int)sizeof(real),    /* lines about this far apart fight for the same cache sets */
+    NEAR = 16 / (int)sizeof(real),
     ROOM_BYTES = LOCAL_BYTES - EW_LOCAL_BYTES,
     OWN_BYTES = 1 << 20,    /* a task's own packed block: half of L2 */
     CHUNK_BYTES = 8 << 20,
@@ -32,13 +35,17 @@ enum {
     GUIDED = 3,             /* one in so many of the panels that are left */
     STRIPE_PANELS = 16,     /* panels between two calls of the epilogue */
     TILE_PANELS = 8,        /* a task with tile registers owns so many, or a quarter: what is shared comes from L3 */
+    FEW_ROWS = 64,          /* of f32 are the vector core's: packing B for tile registers costs too much */
+    FRESH_ROWS = 192,       /* up to these pack B as they multiply it, in blocks of depth, */
+    FRESH_KC = 256,
+    FRESH_COLUMNS = 128,    /* and so many columns at the least, for long runs of memory */
     MANY = 8,               /* batch entries that make good tasks by themselves */
     MAX_CELLS = 24,         /* of a product that is alone */
     CELL_COLUMNS = 64,      /* at the least */
-    TILE_CELLS = 4,         /* with tile registers */
-    TILE_CELLS_WORK = 1 << 25,
-    FLAT = 256,             /* A transposed is read in place up to this depth */
     CACHED_BYTES = 1 << 19, /* so small an operand is not worth packing */
+    TILE_CELLS = 4,         /* with tile registers */
+    TILE_CELLS_WORK = 3 << 26,
+    FLAT = 256,             /* A transposed is read in place up to this depth */
     TASK_WORK = 1 << 19,    /* multiply-adds worth a task of their own */
     CELL_WORK = 1 << 17,    /* or, where nothing is packed for others, a cell */
     ONE_WORK = 1 << 18,     /* a product up to this is one cell */
@@ -48,9 +55,10 @@ enum {
     CELLS_WORK = 1 << 28    /* and one up to this may be cut into cells */
 };
 
-static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
+/* Divisions count in small products, whose tasks all make their own cut. */
+static int64_t round_up(int64_t n, int64_t unit) { return unit == 1 ? n : ceil_div(n, unit) * unit; }
 /* n in pieces of at most `most`, all about as long: the length of one. */
-static int64_t even(int64_t n, int64_t most) { return ceil_div(n, max_i64(1, ceil_div(n, most))); }
+static int64_t even(int64_t n, int64_t most) { return n <= most ? n : ceil_div(n, max_i64(1, ceil_div(n, most))); }
 
 /* --- the product, freed of ranks ------------------------------------------------ */
 
@@ -61,6 +69,7 @@ typedef struct product {
     const real *onto;           /* what C is added to, laid out as C, perhaps there; or NULL */
     const gemm_core *core;
     bool        vector;         /* core is the vector core */
+    int         height;         /* lines of a panel of A: the core's, or fewer, that M is in equal parts */
     int64_t     batch;
     int         n_axis;         /* leading dimensions, and the operands' strides there */
     int64_t     axis[MAX_DIM], a_step[MAX_DIM], b_step[MAX_DIM];
@@ -96,14 +105,23 @@ static void column_as_row(product *p)
     memcpy(p->b_step, t.a_step, sizeof t.a_step);
 }
 
+/* Few rows times a B whose rows are adjacent: it is packed on the way. */
+static bool few_rows(const product *p, int64_t rows)
+{
+    return p->M <= rows && p->b.dtype == REAL_DTYPE && p->b.line == 1;
+}
+
+static bool fresh(const product *p) { return p->vector && few_rows(p, FRESH_ROWS); }
+
 static void choose_core(product *p)
 {
     double work = (double)p->M * (double)p->N * (double)p->K;
     const gemm_core *bytes = K(gemm_int8)(p->a.dtype, p->b.dtype);
-    bool small = work <= SMALL_WORK || (bytes && p->M <= BYTES_ROWS);
+    bool small = work <= SMALL_WORK || (bytes && p->M <= BYTES_ROWS) || (few_rows(p, FEW_ROWS) && p->a.dtype == REAL_DTYPE);
     const gemm_core *tiles = small ? NULL : K(gemm_amx)(p->a.dtype, p->b.dtype);
     p->core = tiles ? tiles : bytes ? bytes : &K(gemm_vector);
     p->vector = !tiles && !bytes;
+    p->height = fresh(p) ? (int)max_i64(1, even(p->M, GEMM_MR)) : p->core->mr;
 }
 
 static product product_of(const launch *l)
@@ -130,7 +148,7 @@ static product product_of(const launch *l)
 static gemm_source moved(const gemm_source *s, int64_t elements)
 {
     gemm_source to = *s;
-    to.at += genet_dtype_bytes(s->dtype, elements);
+    to.at += s->dtype == REAL_DTYPE ? elements * (int64_t)sizeof(real) : (int64_t)genet_dtype_bytes(s->dtype, elements);
     return to;
 }
 
@@ -138,6 +156,7 @@ static gemm_source moved(const gemm_source *s, int64_t elements)
 static product entry_of(const product *p, int64_t index)
 {
     product e = *p;
+    if (p->batch == 1) return e;
     int64_t a = 0, b = 0;
     e.c += index * p->M * p->N;
     if (e.onto) e.onto += index * p->M * p->N;
@@ -158,33 +177,39 @@ static gemm_source from(const gemm_source *s, int64_t line, int64_t k)
     return moved(s, line * s->line + k * s->depth);
 }
 
-/* --- sides of blocks: packed, or in place ------------------------------------------- */
+/* --- sides of blocks ------------------------------------------------------------------ */
 
-typedef struct side { const char *at; bool in_place; gemm_source source; } side;
+/* Packed `at` a place; or in place at its source; or (B on the vector core) FRESH:
+ * packed there while it is multiplied, and what is then fetched lies `after`. */
+typedef enum form { PACKED, AS_IT_LIES, FRESH } form;
+typedef struct side { char *at; form form; gemm_source source; const char *after; } side;
 
-static side in_place(gemm_source s) { return (side){ s.at, true, s }; }
+/* Do elements `step` apart fall on different sets of L1? */
+static bool apart(int64_t step) { return step <= NEAR || (step + NEAR) % PAGE > 2 * NEAR; }
 
 /* Bytes of a packed panel of A or B, of depth kc. */
 static int64_t panel_a(const gemm_core *g, int64_t kc) { return g->mr * round_up(kc, g->unit) * g->a_bytes; }
 static int64_t panel_b(const gemm_core *g, int64_t kc) { return g->nr * round_up(kc, g->unit) * g->b_bytes; }
 
-static side packed_a(const gemm_core *g, gemm_source s, int64_t lines, int64_t kc, char *to)
+static void pack_a(const product *p, const gemm_source *s, int64_t lines, int64_t kc, char *to)
 {
-    g->pack_a(&s, lines, kc, to);
-    return (side){ .at = to };
-}
-static side packed_b(const gemm_core *g, gemm_source s, int64_t lines, int64_t kc, char *to)
-{
-    g->pack_b(&s, lines, kc, to);
-    return (side){ .at = to };
+    if (p->height == p->core->mr) p->core->pack_a(s, lines, kc, to);
+    else
+        for (int64_t i = 0; i < lines; i += p->height, to += panel_a(p->core, kc)) {
+            gemm_source panel = from(s, i, 0);
+            p->core->pack_a(&panel, min_i64(p->height, lines - i), kc, to);
+        }
 }
 
-/* A side as the vector core sees it; panels have `tile` lines. */
-static gemm_side seen(const side *s, int64_t tile, int64_t kc)
+static side side_a(const product *p, bool in_place, gemm_source s, int64_t lines, int64_t kc, char *room)
 {
-    const real *at = (const real *)s->at;
-    if (!s->in_place) return (gemm_side){ at, tile * kc, 1, tile };
-    return (gemm_side){ at, tile * s->source.line, s->source.line, s->source.depth };
+    if (!in_place) pack_a(p, &s, lines, kc, room);
+    return (side){ room, in_place ? AS_IT_LIES : PACKED, s, NULL };
+}
+static side side_b(const product *p, form f, gemm_source s, int64_t lines, int64_t kc, char *room)
+{
+    if (f == PACKED) p->core->pack_b(&s, lines, kc, room);
+    return (side){ room, f, s, NULL };
 }
 
 static void multiply(const product *p, const side *a, const side *b, int64_t rows, int64_t cols, int64_t kc,
@@ -194,7 +219,12 @@ static void multiply(const product *p, const side *a, const side *b, int64_t row
         p->core->block(a->at, b->at, rows, cols, kc, c, p->N, add, rows_outer);
         return;
     }
-    gemm_side sa = seen(a, GEMM_MR, kc), sb = seen(b, GEMM_NR, kc);
+    const gemm_source *s = &a->source, *t = &b->source;
+    gemm_side sa = { (const real *)a->at, GEMM_MR * kc, 1, GEMM_MR, p->height };
+    if (a->form != PACKED) sa = (gemm_side){ (const real *)s->at, p->height * s->line, s->line, s->depth, p->height };
+    gemm_b sb = { .at = (const real *)b->at, .panel = GEMM_NR * kc, .depth = GEMM_NR };
+    if (b->form != PACKED) sb = (gemm_b){ .at = (const real *)t->at, .panel = GEMM_NR, .depth = t->depth };
+    if (b->form == FRESH) sb.room = (real *)b->at, sb.after = b->after;
     K(gemm_block)(&sa, &sb, rows, cols, kc, c, p->N, add, rows_outer);
 }
 
@@ -203,7 +233,8 @@ static void multiply(const product *p, const side *a, const side *b, int64_t row
 typedef struct cut {
     enum { NOTHING, VECTOR, CELLS, SHARED } path;
     int64_t kc, n_block;            /* depth of a block; number of blocks, at least 1 */
-    bool    a_in_place, b_in_place;
+    bool    a_in_place;
+    form    b;                      /* of B, where it is not shared */
     /* VECTOR, CELLS: units of work (columns of an entry, cells), some a task. */
     int64_t columns, units, group;
     int64_t n_row, n_col;           /* CELLS: of an entry */
@@ -242,9 +273,9 @@ static bool real_in_place(const product *p, const gemm_source *s) { return p->ve
  * has all rows, who packs A has all columns. */
 static void cut_grid(cut *t, const product *p, int64_t wanted)
 {
-    int64_t rows = ceil_div(p->M, p->core->mr), wide = ceil_div(p->N, CELL_COLUMNS);
+    int64_t rows = ceil_div(p->M, p->height), wide = ceil_div(p->N, t->b == FRESH ? FRESH_COLUMNS : CELL_COLUMNS);
     t->n_col = t->a_in_place ? max_i64(1, min_i64(wanted, wide)) : 1;
-    t->n_row = t->b_in_place ? max_i64(1, min_i64(ceil_div(wanted, t->n_col), rows)) : 1;
+    t->n_row = t->b == AS_IT_LIES ? max_i64(1, min_i64(ceil_div(wanted, t->n_col), rows)) : 1;
 }
 
 /* TILE_CELLS cells that pack both sides for themselves: packing something twice
@@ -268,16 +299,17 @@ static bool cut_cells(cut *t, const product *p)
     const gemm_core *g = p->core;
     int64_t work = p->M * p->N * p->K, wanted = p->batch >= MANY || work <= ONE_WORK ? 1 : min_i64(work / CELL_WORK, MAX_CELLS);
     t->a_in_place = real_in_place(p, &p->a) &&
-                    ((p->a.depth == 1 && p->a.line % PAGE) || (p->a.line == 1 && p->a.depth % PAGE && p->K < FLAT));
-    t->b_in_place = real_in_place(p, &p->b) && p->b.line == 1 && p->b.depth % PAGE && p->N >= VEC_LANES &&
-                    p->K * p->N * (int64_t)sizeof(real) <= CACHED_BYTES;
+                    ((p->a.depth == 1 && apart(p->a.line)) || (p->a.line == 1 && apart(p->a.depth) && p->K < FLAT));
+    if (real_in_place(p, &p->b) && p->b.line == 1 && apart(p->b.depth) && p->N >= VEC_LANES &&
+        p->K * p->N * (int64_t)sizeof(real) <= CACHED_BYTES)
+        t->b = AS_IT_LIES;
     bool tiles = !p->vector && p->batch < MANY;
     if (tiles) cut_tile_grid(t, p);
     else cut_grid(t, p, wanted);
     t->path = CELLS;
     t->units = p->batch * t->n_row * t->n_col;
     t->group = max_i64(1, TASK_WORK / max_i64(1, work / (t->n_row * t->n_col)));
-    int64_t rows = ceil_div(ceil_div(p->M, g->mr), t->n_row), cols = ceil_div(ceil_div(p->N, g->nr), t->n_col);
+    int64_t rows = ceil_div(ceil_div(p->M, p->height), t->n_row), cols = ceil_div(ceil_div(p->N, g->nr), t->n_col);
     int64_t room = round_up(rows * panel_a(g, t->kc), 64) * !t->a_in_place + cols * panel_b(g, t->kc);
     return room <= ROOM_BYTES && (p->batch >= MANY || work <= SMALL_WORK || (tiles ? work <= TILE_CELLS_WORK && t->n_row * t->n_col == TILE_CELLS
                                                                           : t->n_row * t->n_col >= MANY));
@@ -297,10 +329,11 @@ static void cut_shared(cut *t, const product *p, bool epilogue)
 {
     const gemm_core *g = p->core;
     t->path = SHARED;
-    t->a_in_place = real_in_place(p, &p->a) && p->a.depth == 1 && p->a.line % PAGE;
+    t->b = fresh(p) ? FRESH : PACKED;
+    t->a_in_place = real_in_place(p, &p->a) && p->a.depth == 1 && apart(p->a.line);
     t->share_a = p->M < (t->a_in_place ? p->N / 2 : p->N);
-    int64_t lines = t->share_a ? p->M : p->N, tile = t->share_a ? g->mr : g->nr;
-    int64_t own   = t->share_a ? p->N : p->M, own_tile = t->share_a ? g->nr : g->mr;
+    int64_t lines = t->share_a ? p->M : p->N, tile = t->share_a ? p->height : g->nr;
+    int64_t own   = t->share_a ? p->N : p->M, own_tile = t->share_a ? g->nr : p->height;
     int64_t own_panel = max_i64(1, t->share_a ? panel_b(g, t->kc) : panel_a(g, t->kc));
     int64_t panel = max_i64(1, t->share_a ? panel_a(g, t->kc) : panel_b(g, t->kc)), chunk_panels = CHUNK_BYTES / panel;
     t->deep = even(t->n_block, max_i64(1, chunk_panels / ceil_div(min_i64(lines, CHUNK_LINES), tile)));
@@ -314,6 +347,7 @@ static void cut_shared(cut *t, const product *p, bool epilogue)
     t->own_panels = ceil_div(own, own_tile);
     t->own_least = ceil_div(TASK_WORK / 2, panel_work);
     if ((epilogue && t->share_a) || t->block_bytes > OWN_BYTES) t->own_least = max_i64(t->own_least, 2);
+    if (t->b == FRESH) t->own_least = max_i64(t->own_least, FRESH_COLUMNS / GEMM_NR);
     if (!p->vector) t->own_least = max_i64(t->own_least, min_i64(TILE_PANELS, t->own_panels / 4));
     t->own_most = max_i64(1, OWN_BYTES / own_panel);
     for (int64_t first = 0; first < t->own_panels; t->own_tasks++) first += own_share(t, first);
@@ -326,7 +360,9 @@ static cut cut_of(const product *p, bool epilogue)
     if (p->batch * p->M * p->N == 0 || cut_vector(&t, p)) return t;
     /* whole vectors of it are packed, and whole blocks of quantised weights */
     bool quantised = genet_dtype_size(p->a.dtype) == 0 || genet_dtype_size(p->b.dtype) == 0;
-    t.kc = round_up(round_up(even(p->K, g->kc), quantised ? QUANT_BLOCK : 4), g->unit);
+    if (fresh(p)) t.b = FRESH;
+    int64_t deep = t.b == FRESH ? FRESH_KC : g->kc;
+    t.kc = round_up(round_up(even(p->K, deep), quantised ? QUANT_BLOCK : 4), g->unit);
     t.n_block = t.kc ? ceil_div(p->K, t.kc) : 1;
     double work = (double)p->M * (double)p->N * (double)p->K;
     if (work > CELLS_WORK || !cut_cells(&t, p)) cut_shared(&t, p, epilogue);
@@ -403,14 +439,15 @@ static range piece(int64_t lines, int64_t panel, int64_t i, int64_t n)
     return (range){ first, min_i64(lines, (i + 1) * panels / n * panel) - first };
 }
 
-/* rows x cols of C = (add: itself plus) depth [k, k + kc) of A times B, B in place or packed. */
-static void add_depth(const product *e, const cut *t, range rows, range cols, bool b_in_place, int64_t k, int64_t kc,
+/* rows x cols of C = (add: itself plus) a block of depth of A times B, B in the form given. */
+static void add_depth(const product *e, const cut *t, range rows, range cols, form b, int64_t block,
                       bool add, char *room_a, char *room_b)
 {
-    gemm_source a = from(&e->a, rows.first, k), b = from(&e->b, cols.first, k);
-    side sa = t->a_in_place ? in_place(a) : packed_a(e->core, a, rows.n, kc, room_a);
-    side sb = b_in_place ? in_place(b) : packed_b(e->core, b, cols.n, kc, room_b);
-    multiply(e, &sa, &sb, rows.n, cols.n, kc, e->c + rows.first * e->N + cols.first, add, b_in_place);
+    int64_t k = block * t->kc, kc = min_i64(t->kc, e->K - k);
+    side sa = side_a(e, t->a_in_place, from(&e->a, rows.first, k), rows.n, kc, room_a);
+    side sb = side_b(e, b, from(&e->b, cols.first, k), cols.n, kc, room_b);
+    sb.after = from(&sb.source, 0, block + 1 < t->n_block ? kc : 0).at;
+    multiply(e, &sa, &sb, rows.n, cols.n, kc, e->c + rows.first * e->N + cols.first, add, b == AS_IT_LIES);
 }
 
 static void run_cell(const launch *l, const product *p, const cut *t, int64_t unit, char *local)
@@ -418,16 +455,16 @@ static void run_cell(const launch *l, const product *p, const cut *t, int64_t un
     int64_t grid = t->n_row * t->n_col, index = unit / grid;
     product e = entry_of(p, index);
     const gemm_core *g = e.core;
-    range rows = piece(e.M, g->mr, unit % grid / t->n_col, t->n_row), cols = piece(e.N, g->nr, unit % t->n_col, t->n_col);
+    range rows = piece(e.M, e.height, unit % grid / t->n_col, t->n_row);
+    range cols = piece(e.N, g->nr, unit % t->n_col, t->n_col);
     char *room_a = local + EW_LOCAL_BYTES;
-    char *room_b = room_a + round_up(ceil_div(rows.n, g->mr) * panel_a(g, t->kc), 64) * !t->a_in_place;
-    int64_t rest = t->b_in_place ? cols.n % VEC_LANES : 0;
+    char *room_b = room_a + round_up(ceil_div(rows.n, e.height) * panel_a(g, t->kc), 64) * !t->a_in_place;
+    int64_t rest = t->b == AS_IT_LIES ? cols.n % VEC_LANES : 0;
     range whole = { cols.first, cols.n - rest }, last = { cols.first + whole.n, rest };
     bool add = begin(&e, rows.first, cols.first, rows.n, cols.n);
     for (int64_t block = 0; block < t->n_block; block++, add = true) {
-        int64_t k = block * t->kc, kc = min_i64(t->kc, e.K - k);
-        if (whole.n) add_depth(&e, t, rows, whole, t->b_in_place, k, kc, add, room_a, room_b);
-        if (rest) add_depth(&e, t, rows, last, false, k, kc, add, room_a, room_b);
+        if (whole.n) add_depth(&e, t, rows, whole, t->b, block, add, room_a, room_b);
+        if (rest) add_depth(&e, t, rows, last, PACKED, block, add, room_a, room_b);
     }
     finish(l, p, index, rows.first, cols.first, rows.n, cols.n, local);
 }
@@ -447,7 +484,7 @@ static chunk chunk_of(const product *p, const cut *t, int phase)
 {
     int64_t i = phase / 2;
     chunk c = { .block = i % t->n_deep * t->deep, .line = i / t->n_deep % t->n_wide * t->wide,
-                .index = i / t->n_deep / t->n_wide, .tile = t->share_a ? p->core->mr : p->core->nr };
+                .index = i / t->n_deep / t->n_wide, .tile = t->share_a ? p->height : p->core->nr };
     c.e = entry_of(p, c.index);
     c.blocks = min_i64(t->deep, t->n_block - c.block);
     c.lines = min_i64(t->wide, (t->share_a ? p->M : p->N) - c.line);
@@ -473,7 +510,8 @@ static void run_pack(const launch *l, const cut *t, const chunk *c, int64_t task
     int64_t kc = depth_of(t, c, block), lines = min_i64(PACK_PANELS * c->tile, c->lines - line);
     gemm_source s = from(&c->from, line, (c->block + block) * t->kc);
     char *to = l->shared + block * t->block_bytes + panel * panel_of(t, &c->e, kc);
-    (t->share_a ? c->e.core->pack_a : c->e.core->pack_b)(&s, lines, kc, to);
+    if (t->share_a) pack_a(&c->e, &s, lines, kc, to);
+    else c->e.core->pack_b(&s, lines, kc, to);
 }
 
 /* One depth block times the lines [line, line + n) that the task owns. */
@@ -485,16 +523,17 @@ static void run_block(const launch *l, const cut *t, const chunk *c, int64_t blo
     bool last = c->block + block == t->n_block - 1;
     gemm_source source = from(t->share_a ? &e->b : &e->a, line, k);
     char *room = local + EW_LOCAL_BYTES;
-    side own = t->share_a      ? packed_b(e->core, source, n, kc, room)
-             : t->a_in_place   ? in_place(source) : packed_a(e->core, source, n, kc, room);
+    side own = t->share_a ? side_b(e, t->b, source, n, kc, room) : side_a(e, t->a_in_place, source, n, kc, room);
+    own.after = block + 1 < c->blocks ? from(&source, 0, kc).at : from(&e->b, line + n, c->block * t->kc).at;
     side shared = { .at = l->shared + block * t->block_bytes };
-    for (int64_t i = 0; i < c->lines; i += STRIPE_PANELS * c->tile) {
-        int64_t m = min_i64(STRIPE_PANELS * c->tile, c->lines - i);
+    int64_t stripe = own.form == FRESH ? c->lines : STRIPE_PANELS * c->tile;
+    for (int64_t i = 0; i < c->lines; i += stripe) {
+        int64_t m = min_i64(stripe, c->lines - i);
         int64_t row = t->share_a ? c->line + i : line, col = t->share_a ? line : c->line + i;
         int64_t rows = t->share_a ? m : n, cols = t->share_a ? n : m;
         bool add = k > 0 || begin(e, row, col, rows, cols);
         multiply(e, t->share_a ? &shared : &own, t->share_a ? &own : &shared, rows, cols, kc,
-                 e->c + row * e->N + col, add, t->share_a);
+                 e->c + row * e->N + col, add, t->share_a && own.form != FRESH);
         if (last) finish(l, e, c->index, row, col, rows, cols, local);
         shared.at += STRIPE_PANELS * panel_of(t, e, kc);
     }
@@ -502,7 +541,7 @@ static void run_block(const launch *l, const cut *t, const chunk *c, int64_t blo
 
 static void run_own(const launch *l, const cut *t, const chunk *c, int64_t task, char *local)
 {
-    int64_t lines = t->share_a ? c->e.N : c->e.M, tile = t->share_a ? c->e.core->nr : c->e.core->mr;
+    int64_t lines = t->share_a ? c->e.N : c->e.M, tile = t->share_a ? c->e.core->nr : c->e.height;
     int64_t first = 0;
     for (; task > 0; task--) first += own_share(t, first);
     int64_t n = min_i64(own_share(t, first) * tile, lines - first * tile);
