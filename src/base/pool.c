@@ -26,7 +26,7 @@
 
 enum {
     SPIN_NS = 30000,            /* then park: about what a sleep and a wake cost */
-    MEET_SPIN_NS = 1000000,     /* at a barrier: the others are at work, and all would wait for who must be woken */
+    MEET_SPIN_NS = 200000,      /* at a barrier: the others are at work, and all would wait for who must be woken */
     CROWDED_SPIN_NS = 2000,     /* more threads than cores: whoever is waited for needs this core */
     YIELDS = 16,
     LOOKS_PER_CLOCK = 32,
