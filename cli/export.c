@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "cli.h"
 #include "folder.h"
+#include "model/adapter.h"
 #include "format/hf.h"
 #include "model/model.h"
 
@@ -52,6 +53,17 @@ static bool parse_size(const char *text, int64_t *bytes, genet_err *err)
     return true;
 }
 
+/* What an adapter makes of its base, as a model of its own: its weights added to those that it adapts. */
+static model *open_merged(const char *folder, const char *base, genet_device *d, genet_err *err)
+{
+    model *m = genet__model_open(base, d, MODEL_WRITABLE, err), *adapted = m ? genet__adapter_open(m, false, folder, err) : NULL;
+    bool ok = adapted && genet__adapter_merge(adapted, m, err);
+    genet__model_free(adapted);
+    if (ok) return m;
+    genet__model_free(m);
+    return NULL;
+}
+
 static bool export_model(const char *const *word, genet_device *d, str *out, genet_err *err, void *user)
 {
     const char *folder = word[0];
@@ -59,15 +71,20 @@ static bool export_model(const char *const *word, genet_device *d, str *out, gen
     if (!o->out || !*o->out) return genet__err_set(err, GENET_ERR_USAGE, "--out is missing: the folder to make");
     hf_folder f = {0};
     int n_file = 0;
-    model *m = genet__hf_open(&f, folder, false, err) ? genet__model_open(folder, d, MODEL_READ_F32, err) : NULL;
+    arena a = {0};
+    bool adapter = genet__adapter_exists(folder);
+    const char *from = adapter ? genet__adapter_base(folder, &a, err) : folder;
+    model *m = !from || !genet__hf_open(&f, from, false, err) ? NULL
+             : adapter ? open_merged(folder, from, d, err) : genet__model_open(folder, d, MODEL_READ_F32, err);
     genet_dtype type = !strcmp(o->dtype, "f16") ? GENET_F16 : !strcmp(o->dtype, "bf16") ? GENET_BF16 : GENET_F32;
-    cli_folder new = { .from = folder, .out = o->out, .model = m, .config = f.config, .types = { type, type, type } };
+    cli_folder new = { .from = from, .out = o->out, .model = m, .config = f.config, .types = { type, type, type } };
     bool ok = m && parse_size(o->max_shard_size, &new.max_bytes, err) && cli_folder_write(&new, &n_file, err);
     int64_t weights = ok ? genet__params_numel(m->params, PARAM_WEIGHT) : 0;
     if (ok) genet__str_printf(out, "%s: %lld weights as %s in %d file%s\n", o->out, (long long)weights, o->dtype, n_file,
                               n_file == 1 ? "" : "s");
     genet__model_free(m);
     genet__hf_close(&f);
+    genet__arena_release(&a);
     return ok;
 }
 
@@ -79,4 +96,4 @@ static int run(const verb *v, int argc, char **argv)
 }
 
 const verb cli_verb_export = { "export", "FOLDER --out NEW [--options]",
-                               "a model's folder in files and types of choice", run };
+                               "a model's folder in files and types of choice; an adapter, merged", run };

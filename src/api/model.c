@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "model/adapter.h"
 #include "train/save.h"
 
 enum { STATE_MAX_BYTES = 1 << 20 };
@@ -16,10 +17,16 @@ enum { STATE_MAX_BYTES = 1 << 20 };
 static bool open_all(genet_model *m, genet_device *d, genet_err *err)
 {
     model_weights how = m->weights ? MODEL_READ_ONLY : MODEL_NO_WEIGHTS;
-    if (genet__file_exists_in(m->folder, "tokenizer.json"))
+    bool adapter = genet__adapter_exists(m->folder);
+    if (adapter || genet__file_exists_in(m->folder, "tokenizer.json"))
         TRY(genet__open_text_model(m->folder, d, how, &m->model, &m->tokenizer, err));
     else TRY(m->model = genet__model_open(m->folder, d, how, err));
-    return !m->model->family->vocab_size || genet__generation_file_read(&m->generation, m->folder, err);
+    if (!m->model->family->vocab_size) return true;
+    arena a = {0};
+    const char *from = adapter ? genet__adapter_base(m->folder, &a, err) : m->folder;
+    bool ok = from && genet__generation_file_read(&m->generation, from, err);
+    genet__arena_release(&a);
+    return ok;
 }
 
 genet_model *genet__api_open(const char *folder, genet_device *d, bool weights, genet_err *err)

@@ -3,14 +3,37 @@
 #include <pthread.h>
 #include <signal.h>
 #include "infer/generate.h"
+#include "model/adapter.h"
 
 typedef struct opening { const char *folder; genet_device *device; model_weights how; model *model; genet_err err; } opening;
+
+/* An adapter's folder is opened as what it adapts, adapted. */
+static model *open_adapted(const opening *o, genet_err *err)
+{
+    arena a = {0};
+    const char *base = genet__adapter_base(o->folder, &a, err);
+    model *m = base ? genet__model_open(base, o->device, o->how == MODEL_WRITABLE ? MODEL_READ_F32 : o->how, err) : NULL;
+    if (m) m = genet__adapter_open(m, true, o->folder, err);
+    genet__arena_release(&a);
+    return m;
+}
 
 static void *open_model(void *arg)
 {
     opening *o = arg;
-    o->model = genet__model_open(o->folder, o->device, o->how, &o->err);
+    o->model = genet__adapter_exists(o->folder) ? open_adapted(o, &o->err) : genet__model_open(o->folder, o->device, o->how, &o->err);
     return NULL;
+}
+
+/* The adapter's own tokenizer, or that of its base. */
+static tokenizer *open_tokenizer(const char *folder, genet_err *err)
+{
+    arena a = {0};
+    bool other = genet__adapter_exists(folder) && !genet__tokenizer_exists(folder);
+    const char *from = other ? genet__adapter_base(folder, &a, err) : folder;
+    tokenizer *t = from ? genet__tokenizer_load(from, err) : NULL;
+    genet__arena_release(&a);
+    return t;
 }
 
 /* Signals are for the host's threads. */
@@ -33,11 +56,11 @@ bool genet__open_text_model(const char *folder, genet_device *d, model_weights h
     genet_err why = {0};
     opening o = { .folder = folder, .device = d, .how = how };
     if (start(&id, &o)) {
-        *t = genet__tokenizer_load(folder, &why);
+        *t = open_tokenizer(folder, &why);
         pthread_join(id, NULL);
     } else {
         open_model(&o);
-        *t = o.model ? genet__tokenizer_load(folder, &why) : NULL;
+        *t = o.model ? open_tokenizer(folder, &why) : NULL;
     }
     *m = o.model;
     if (*m && (*t || !(*m)->family->vocab_size)) {

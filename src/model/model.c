@@ -186,6 +186,7 @@ void genet__model_free(model *m)
     genet__params_free(m->params);
     json_decref(m->generation);
     genet__arena_release(&m->arena);
+    if (m->own_base) genet__model_free(m->base);
     genet__free(m);
 }
 

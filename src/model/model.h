@@ -94,6 +94,9 @@ typedef struct model {
     void         *config;
     json_t       *generation;   /* the folder's generation_config.json; NULL: it has none, or is only read */
     int64_t       n_labels;     /* classes of a head that has them */
+    struct model *base;         /* of an adapted model (adapter.h): what it stands beside; else NULL */
+    bool          own_base;     /* freed with this one */
+    const struct adapter_config *adapter;
     int_list      ends;         /* config.json's eos_token_id, when it is an array; else empty */
     params       *params;
     arena         arena;

@@ -1,5 +1,6 @@
 /* layers.c - the layers that models are made of, each a few lines over ops. */
 #include "nn/net.h"
+#include "nn/lora.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -85,6 +86,7 @@ tensor *genet__linear(net *n, const char *name, tensor *x, int64_t out, const li
     tensor *y = genet_matmul(rows, w);                                  /* (rows, out) */
     if (!o->no_bias)
         y = genet_add(y, genet__net_weight(n, "bias", GENET_DIMS(out), or_default(o->bias, in)));
+    y = genet__lora_add(n, genet_reshape(x, GENET_DIMS(-1, in)), y);
     net_pop(n);
     int64_t dim[MAX_DIM];
     memcpy(dim, x->shape.dim, sizeof dim);

@@ -4,6 +4,7 @@
  * gradient, of the file.  Blocks of device memory never move, so an address
  * stays good for as long as the params live. */
 #include "nn/params.h"
+#include "nn/lora.h"
 #include "base/alloc.h"
 #include "base/err.h"
 #include "device/device.h"
@@ -91,7 +92,8 @@ tensor *genet__params_tensor(params *p, graph *g, const char *name, param_kind k
     if (fresh) t = genet_state(g, name, type, rank, dim);
     if (t->poisoned) return t;
     param *w = genet__params_find(p, full);
-    if (!w && p->shared && (kind == PARAM_WEIGHT || kind == PARAM_BUFFER)) {
+    bool own = p->lora && !strncmp(full, LORA_PREFIX, sizeof LORA_PREFIX - 1);
+    if (!w && p->shared && !own && (kind == PARAM_WEIGHT || kind == PARAM_BUFFER)) {
         genet__fail(&g->poison, "%s is not among the weights of the opened model", full);
         return &g->poison;
     }

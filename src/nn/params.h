@@ -60,6 +60,7 @@ typedef struct param {
 } param;
 
 typedef struct params {
+    const struct lora *lora;        /* these are an adapter's, of what is shared; else NULL */
     const struct params *shared;    /* where weights and buffers are, read-only; NULL: here */
     arena         arena;
     genet_device *device;

@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/str.h"
-#include "model/model.h"
+#include "model/adapter.h"
 #include "train/save.h"
 
 static const char weights_file[] = WEIGHTS_FILE, optimiser_file[] = "optimizer.safetensors",
@@ -28,7 +28,7 @@ static const char *const saved_files[] = { weights_file, optimiser_file, state_f
 /* All that a run writes into its folder beside saves. */
 static const char *const made_files[] = {
     "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json",
-    "README.md", "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json",
+    "README.md", ADAPTER_CONFIG, ADAPTER_FILE, "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json",
     "training/profile.json", "training/tensorboard", "training/tokenizer.json", "training/tokenizer_config.json", NULL
 };
 /* Without settings.json these are what a kill left behind: a new run writes them again. */
@@ -57,7 +57,7 @@ static bool step_path(path *p, const char *folder, int64_t step, const char *tai
 
 bool genet__save_exists(const char *folder)
 {
-    static const char *const marks[] = { "training/settings.json", "config.json", weights_file, "tokenizer.json" };
+    static const char *const marks[] = { "training/settings.json", "config.json", weights_file, ADAPTER_CONFIG, "tokenizer.json" };
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (genet__file_exists_in(folder, marks[i])) return true;
     return false;
@@ -274,7 +274,8 @@ bool genet__save_newest(const char *folder, int64_t *step, const log_sink *log, 
 {
     path top;
     TRY(newest(folder, step, log, err));
-    TRY(path_set(&top, err, "%s/%s", folder, weights_file));
+    bool adapter = genet__file_exists_in(folder, ADAPTER_FILE);
+    TRY(path_set(&top, err, "%s/%s", folder, adapter ? ADAPTER_FILE : weights_file));
     if (*step < 0 && genet__file_exists(top.at))
         return genet__err_set(err, GENET_ERR_FORMAT,
                               "every save in %s/training is damaged or gone, so training cannot go on; "
@@ -428,7 +429,7 @@ bool genet__save_publish(const train_job *job, const save_state *s, genet_err *e
 {
     path from, to;
     TRY(step_path(&from, job->options->out, published(job, s), "/" WEIGHTS_FILE, err));
-    TRY(path_set(&to, err, "%s/%s", job->options->out, weights_file));
+    TRY(path_set(&to, err, "%s/%s", job->options->out, job->params->lora ? ADAPTER_FILE : weights_file));
     return genet__file_copy(from.at, to.at, err);
 }
 
