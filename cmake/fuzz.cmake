@@ -15,6 +15,7 @@ file(WRITE ${CMAKE_BINARY_DIR}/seed.csv "a,b,c\n1,x,\"y, \"\"z\"\"\"\n2.5,,NA\n"
 set(SEEDS_table ${CMAKE_BINARY_DIR}/seed.csv)
 file(WRITE ${CMAKE_BINARY_DIR}/seed-squad.json "{\"data\": [{\"title\": \"T\", \"paragraphs\": [{\"context\": \"Été in Paris\", \"qas\": [{\"id\": \"1\", \"question\": \"Where?\", \"is_impossible\": false, \"answers\": [{\"text\": \"Paris\", \"answer_start\": 7}]}]}]}]}")
 set(SEEDS_squad ${CMAKE_BINARY_DIR}/seed-squad.json)
+file(GLOB SEEDS_jinja ${GOLDEN}/jinja/*.jinja)
 file(GLOB SEEDS_npy ${GOLDEN}/gpt2/*.npy ${GOLDEN}/char/*.npy)
 file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.c)
 list(FILTER targets EXCLUDE REGEX "/main\\.c$")

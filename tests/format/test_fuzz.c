@@ -37,6 +37,9 @@
 #include "../../fuzz/jsonl.c"
 #undef LLVMFuzzerTestOneInput
 #undef print_and_compare
+#define LLVMFuzzerTestOneInput fuzz_jinja
+#include "../../fuzz/jinja.c"
+#undef LLVMFuzzerTestOneInput
 
 enum { ROUNDS = 3000, SEED_MAX = 4096 };
 
@@ -132,6 +135,13 @@ static void test_config(void **state)
     run(fuzz_config, tables, sizeof tables - 1);
 }
 
+static void test_jinja(void **state)
+{
+    (void)state;
+    run_file(fuzz_jinja, "jinja/turns.jinja");
+    run_file(fuzz_jinja, "jinja/headers.jinja");
+}
+
 static void test_jsonl(void **state)
 {
     (void)state;
@@ -146,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_npy), cmocka_unit_test(test_tokenizer),
         cmocka_unit_test(test_table), cmocka_unit_test(test_config), cmocka_unit_test(test_jsonl),
+        cmocka_unit_test(test_jinja),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
