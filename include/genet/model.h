@@ -99,6 +99,29 @@ typedef struct genet_completion { char text[256]; double probability; } genet_co
  * was read for the text before is not read again: fast enough for every keystroke. */
 GENET_API bool genet_complete(genet_session *s, const char *text, genet_completion *out, int *n, genet_err *err);
 
+/* --- conversations --------------------------------------------------------------- */
+
+typedef struct genet_chat genet_chat;
+/* A conversation in session s, which must outlive it and may be used for other things between its turns.  template_name: NULL,
+ * the folder's chat template; "chatml"; a file; or the name of one of several. */
+GENET_API genet_chat *genet_chat_new(genet_session *s, const char *template_name, genet_err *err);
+GENET_API void        genet_chat_free(genet_chat *c);
+/* Append a message; role: "system", "user", "assistant".  A system message that comes first is never left out. */
+GENET_API bool        genet_chat_add(genet_chat *c, const char *role, const char *content, genet_err *err);
+/* Write the next message, piece by piece (piece may be NULL), and append it.  o: options of "generate", may be NULL; without
+ * max_new_tokens there or in the folder's file an answer may be as long as the context.  What the turns before
+ * left in the caches is not read again. */
+GENET_API bool        genet_chat_answer(genet_chat *c, const genet_options *o, genet_piece_fn *piece, void *user,
+                                        genet_err *err);
+/* Log-probability (natural) of each of n texts as the next message; nothing is appended. */
+GENET_API bool        genet_chat_weigh(genet_chat *c, const char *const *text, int n, double *logprob, genet_err *err);
+/* The messages as a JSON array, [{"role": ..., "content": ...}, ...]; free with free(). */
+GENET_API char       *genet_chat_messages(const genet_chat *c, genet_err *err);
+/* These in place of what there is. */
+GENET_API bool        genet_chat_set_messages(genet_chat *c, const char *json, genet_err *err);
+/* How many of the messages the model no longer sees, because its context is full: the oldest after the system's. */
+GENET_API int64_t     genet_chat_dropped(const genet_chat *c);
+
 /* --- scoring ------------------------------------------------------------------- */
 
 typedef struct genet_score {

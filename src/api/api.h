@@ -3,6 +3,7 @@
  *   options.c    options by name, over the same tables as the command line
  *   model.c      a folder opened: model, tokenizer, generation_config.json; described
  *   session.c    generating, completing, scoring
+ *   chat.c       conversations
  *   metrics.c    texts beside their references
  *   train.c      a training run with a callback
  *

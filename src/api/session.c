@@ -4,7 +4,7 @@
  * generating, of as many rows as the latest call wanted, and one for completing, so that
  * the text before the cursor stays read.  A call that fails lets go of its decoder, whose
  * caches may be half written. */
-#include "api/api.h"
+#include "api/session.h"
 #include "base/alloc.h"
 #include "base/err.h"
 
@@ -63,7 +63,7 @@ static decoder *reader(genet_session *s, decoder **slot, int64_t rows, genet_err
 static bool was_given(const void *user, const char *name) { return genet__options_was_given(user, name); }
 
 /* The defaults, what was given here, and for the rest the folder's file. */
-static bool settle(const genet_model *m, const genet_options *o, generation_options *how, arena *a, genet_err *err)
+bool genet__session_settle(const genet_model *m, const genet_options *o, generation_options *how, arena *a, genet_err *err)
 {
     TRY(genet__fields_defaults(&genet__generation_fields, how, a, err) && genet__api_overlay(o, API_GENERATE, how, err));
     TRY(genet__generation_settle(how, &m->generation, o ? was_given : NULL, o ? o->set : NULL, a, err));
@@ -90,9 +90,25 @@ bool genet_generate(genet_session *s, const char *prompt, const genet_options *o
     TRY(is_idle(s, err) && genet__api_has_text(s->model, err));
     generation_options how = {0};
     arena a = {0};
-    bool ok = settle(s->model, o, &how, &a, err) && write_text(s, prompt, &how, piece, user, err);
+    bool ok = genet__session_settle(s->model, o, &how, &a, err) && write_text(s, prompt, &how, piece, user, err);
     genet__arena_release(&a);
     return ok;
+}
+
+const genet_model *genet__session_model(const genet_session *s) { return s->model; }
+
+decoder *genet__session_take(genet_session *s, genet_err *err)
+{
+    if (!is_idle(s, err)) return NULL;
+    decoder *d = reader(s, &s->writer, 1, err);
+    s->busy = d != NULL;
+    return d;
+}
+
+void genet__session_give(genet_session *s, bool ok)
+{
+    s->busy = false;
+    if (!ok) drop(&s->writer);
 }
 
 bool genet_complete(genet_session *s, const char *text, genet_completion *out, int *n, genet_err *err)

@@ -268,6 +268,30 @@ bool genet__decoder_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *
     return begin(d, ids, n, err);
 }
 
+/* Where the text that is held and these ids part. */
+static int64_t common(const decoder *d, const int32_t *ids, int64_t n)
+{
+    int64_t same = 0;
+    while (same < d->n && same < n && d->text[same] == ids[same]) same++;
+    return same;
+}
+
+bool genet__decoder_rewind(decoder *d, const int32_t *ids, int64_t n, int64_t *kept, genet_err *err)
+{
+    if (d->B != 1) return genet__err_set(err, GENET_ERR_USAGE, "a decoder of %lld rows cannot go back", (long long)d->B);
+    if (n < 1 || n > d->S)
+        return genet__err_set(err, GENET_ERR_USAGE, "a text of %lld tokens; the model sees 1 to %lld", (long long)n,
+                              (long long)d->S);
+    TRY(ids_known(d, ids, n, err));
+    int64_t same = common(d, ids, n);
+    *kept = d->n = same < n ? same : n - 1;         /* the last one is read in any case, for its logits */
+    forget(d);
+    memmove(d->text, ids, (size_t)n * sizeof *ids);
+    if (read_rest(d, n, err)) return true;
+    d->n = 0;
+    return false;
+}
+
 /* --- going on ------------------------------------------------------------------------- */
 
 /* Row b of a (B, S) table becomes what row parent[b] was, as far as there is text. */

@@ -376,3 +376,17 @@ bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char 
     genet__token_list_release(&ids);
     return ok;
 }
+
+bool genet__go_on(decoder *d, const tokenizer *t, const model *m, const int32_t *ids, int64_t n, const generation_options *o,
+                  genet_piece_fn *piece, void *user, genet_err *err)
+{
+    writing w = { .d = d, .t = t, .o = o, .piece = piece, .user = user, .end = genet__end_tokens(m, o) };
+    const token_list prompt = { .at = (int32_t *)ids, .n = (int)n };
+    TRY(genet__generation_check(o, err));
+    if (o->num_beams > 1 || o->num_return_sequences > 1 || genet__decoder_rows(d) != 1)
+        return genet__err_set(err, GENET_ERR_USAGE, "a conversation has one answer at a time: no num_beams, no "
+                              "num_return_sequences");
+    bool ok = set_up(&w, &prompt, err) && write_all(&w, err);
+    release(&w);
+    return ok;
+}

@@ -66,6 +66,9 @@ int64_t  genet__decoder_position(const decoder *d);             /* tokens in the
 /* All rows begin with these n >= 1 ids (the last ones, when they are more than the window holds). The
  * beginning that they share with what was begun before is not read again; the answer is the same to the last bit. */
 bool     genet__decoder_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err);
+/* Of a decoder of one row: its text becomes these 1 .. window ids.  What it holds of them is kept (*kept tokens), however it
+ * was read; only the rest is read.  Where runs begin depends on what was held, so that the last bits of the answer may, too. */
+bool     genet__decoder_rewind(decoder *d, const int32_t *ids, int64_t n, int64_t *kept, genet_err *err);
 /* Row b goes on from what row parent[b] held (NULL: from its own) with ids[b], for all rows. */
 bool     genet__decoder_step(decoder *d, const int32_t *ids, const int32_t *parent, genet_err *err);
 /* (rows, vocab) of what follows; after begin all rows are equal.  Finite, or the call before failed. */
@@ -97,6 +100,10 @@ double  genet__log_sum_exp(const float *logits, int64_t n);
 int64_t genet__generation_rows(const generation_options *o);
 bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char *prompt, const generation_options *o,
                      genet_piece_fn *piece, void *user, genet_err *err);
+
+/* The same from where d, a decoder of one row, stands: it holds these n ids. */
+bool genet__go_on(decoder *d, const tokenizer *t, const model *m, const int32_t *ids, int64_t n, const generation_options *o,
+                  genet_piece_fn *piece, void *user, genet_err *err);
 
 /* The ids that end a text: those of the options, else config.json's eos_token_id; of them those that the model can
  * write.  None with ignore_eos. */
