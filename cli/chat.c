@@ -16,13 +16,16 @@
 
 #define AT(member) offsetof(chat_options, member)
 static const field table[] = {
-    { "prompt",   FIELD_STRING, AT(prompt),   NULL, 0, 0, NULL, 0, "one question (-p); without it they come from standard input" },
+    { "prompt",   FIELD_STRING, AT(prompt),   NULL, 0, 0, NULL, 0,
+      "one question (-p); without it they come from standard input" },
     { "system",   FIELD_STRING, AT(system),   NULL, 0, 0, NULL, 0, "what the model is told before everything (-s)" },
     { "template", FIELD_STRING, AT(template), NULL, 0, 0, NULL, 0,
       "chatml, a file, or the name of one of the folder's; none given: the folder's own" },
     { "examples", FIELD_STRING, AT(examples), NULL, 0, 0, NULL, 0,
       "JSON lines with prompt and completion, or messages: turns to begin with" },
     { "choices",  FIELD_STRING, AT(choices),  NULL, 0, 0, NULL, 0, "a,b,c: answer with the likeliest of these" },
+    { "apart",    FIELD_BOOL,   AT(apart),    "false", 0, 0, NULL, 0,
+      "every question begins anew, after --system and --examples" },
     { "load",     FIELD_STRING, AT(load),     NULL, 0, 0, NULL, 0, "go on with the conversation in this file" },
     { "save",     FIELD_STRING, AT(save),     NULL, 0, 0, NULL, 0, "write the conversation to this file after every answer" },
     { "tools",    FIELD_STRING, AT(tools),    NULL, 0, 0, NULL, 0, "a file with an array of tools, as JSON schemas" },
@@ -36,8 +39,8 @@ static const fields tables = { "options", table, sizeof table / sizeof *table };
 static const char details[] =
     "At a terminal: a line is a question, and goes on in the next when it ends with a backslash; Ctrl-C stops an answer;\n"
     "/regen answers again, /clear forgets the conversation, /save FILE writes it, /exit (or Ctrl-D) ends.\n"
-    "With --json a line is a text (\"...\"), a message ({\"content\": ...}), or a conversation of its own ({\"messages\": [...]});\n"
-    "the answer is {\"role\": \"assistant\", \"content\": ..., \"finish\": \"stop\" or \"length\", ...}, or {\"error\": ...}.\n"
+    "With --json a line is a text (\"...\"), a message ({\"content\": ...}), or a conversation of its own\n"
+    "({\"messages\": [...]}); the answer is {\"role\": \"assistant\", \"content\": ..., \"finish\": \"stop\" or \"length\", ...}, or {\"error\": ...}.\n"
     "Options of writing that are not given are those of the folder's generation_config.json; an answer may be as long as the\n"
     "context unless one of them says otherwise.  When the context is full, the oldest turns are left out, which is said.\n";
 static const short_name short_names[] = { { "p", "prompt" }, { "s", "system" }, { "i", "interactive" },
@@ -52,7 +55,7 @@ static void interrupt(int signal_number)
     interrupted = 1;
 }
 
-/* --- saying ------------------------------------------------------------------------------------------------------- */
+/* --- saying ----------------------------------------------------------------------------------- */
 
 static bool put(chat_work *w, const char *text, size_t n)
 {
@@ -98,7 +101,7 @@ static void say_dropped(const chat_work *w, int64_t before)
     genet__str_release(&s);
 }
 
-/* --- a turn -------------------------------------------------------------------------------------------------------- */
+/* --- a turn ----------------------------------------------------------------------------------- */
 
 static bool save(const chat_work *w, const char *path, genet_err *err)
 {
@@ -120,8 +123,8 @@ static json_t *last_content(const chat_work *w)
 
 static json_t *answer_json(const chat_work *w, const answer *a)
 {
-    return json_pack("{s:s, s:O, s:s, s:I, s:I, s:I, s:I}", "role", "assistant", "content", last_content(w), "finish", a->finish,
-                     "prompt_tokens", (json_int_t)a->n_prompt, "kept_tokens", (json_int_t)a->kept, "tokens",
+    return json_pack("{s:s, s:O, s:s, s:I, s:I, s:I, s:I}", "role", "assistant", "content", last_content(w), "finish",
+                     a->finish, "prompt_tokens", (json_int_t)a->n_prompt, "kept_tokens", (json_int_t)a->kept, "tokens",
                      (json_int_t)a->n_new, "dropped_messages", (json_int_t)w->talk.dropped);
 }
 
@@ -159,23 +162,43 @@ static bool answer_now(chat_work *w, size_t back_to, genet_err *err)
     return ok && (!w->options.save || save(w, w->options.save, err));
 }
 
+/* Back to what was there before the first question. */
+static void begin_anew(chat_work *w)
+{
+    drop_last(w, w->beginning);
+    w->talk.dropped = 0;
+}
+
 static bool ask(chat_work *w, const char *text, size_t n, genet_err *err)
 {
+    if (w->options.apart) begin_anew(w);
     size_t before = json_array_size(w->talk.messages);
     return genet__conversation_add(&w->talk, "user", text, n, err) && answer_now(w, before, err);
 }
 
-/* --- JSON lines ------------------------------------------------------------------------------------------------------ */
+/* --- JSON lines ------------------------------------------------------------------------------- */
 
-/* A conversation of its own: ours is as before after it. */
+/* The beginning, and then these. */
+static bool join(chat_work *w, const json_t *before, const json_t *messages, genet_err *err)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < w->beginning; i++) genet__json_append(&all, json_incref(json_array_get(before, i)));
+    bool ok = (all && !json_array_extend(all, (json_t *)messages)) || genet__err_memory(err);
+    ok = ok && genet__conversation_set(&w->talk, all, "line", err);
+    if (ok && w->talk.pinned < (int64_t)w->beginning) w->talk.pinned = (int64_t)w->beginning;
+    json_decref(all);
+    return ok;
+}
+
+/* A conversation of its own, after the beginning: ours is as before after it. */
 static bool answer_apart(chat_work *w, const json_t *messages, genet_err *err)
 {
     conversation *c = &w->talk, ours = *c;
     const char *path = w->options.save;
-    c->messages = json_array();
+    TRY(genet__chat_check(messages, "line", err));
+    json_incref(ours.messages);             /* what joins takes the place of ours in the conversation */
     w->options.save = NULL;
-    bool ok = (c->messages || genet__err_memory(err)) && genet__conversation_set(c, messages, "line", err);
-    ok = ok && answer_now(w, json_array_size(c->messages), err);
+    bool ok = join(w, ours.messages, messages, err) && answer_now(w, json_array_size(c->messages), err);
     json_decref(c->messages);
     w->options.save = path;
     c->messages = ours.messages, c->pinned = ours.pinned, c->dropped = ours.dropped;
@@ -199,10 +222,11 @@ static bool answer_json_line(chat_work *w, const char *line, size_t n, genet_err
 {
     json_t *j = parse_line(line, n, err), *one = json_array_get(j, 0);
     if (!j) return false;
-    const json_t *messages = json_object_get(one, "messages"), *text = json_is_string(one) ? one : json_object_get(one, "content");
-    bool ok;
-    if (json_array_size(j) == 1 && messages) ok = answer_apart(w, messages, err);
-    else if (json_array_size(j) == 1 && json_is_string(text)) ok = ask(w, json_string_value(text), json_string_length(text), err);
+    const json_t *messages = json_object_get(one, "messages");
+    const json_t *text = json_is_string(one) ? one : json_object_get(one, "content");
+    bool alone = json_array_size(j) == 1, ok;
+    if (alone && messages) ok = answer_apart(w, messages, err);
+    else if (alone && json_is_string(text)) ok = ask(w, json_string_value(text), json_string_length(text), err);
     else ok = genet__err_set(err, GENET_ERR_USAGE, "line: a text, {\"content\": text} or {\"messages\": [...]}");
     json_decref(j);
     return ok;
@@ -218,7 +242,7 @@ static bool answer_line(chat_work *w, const char *line, size_t n, genet_err *err
     return cli_chat_print(w, json_pack("{s:s}", "error", why.text), err);
 }
 
-/* --- a terminal -------------------------------------------------------------------------------------------------------- */
+/* --- a terminal ------------------------------------------------------------------------------- */
 
 /* What is wrong is said, and the conversation goes on. */
 static void say_error(const genet_err *why) { fprintf(stderr, "%s\n", why->text); }
@@ -244,9 +268,8 @@ static bool command(chat_work *w, const char *line)
     genet_err why;
     if (!strcmp(line, "/exit") || !strcmp(line, "/quit")) return false;
     if (!strcmp(line, "/regen")) regenerate(w);
-    else if (!strcmp(line, "/clear")) {
-        if (!genet__conversation_begin(&w->talk, w->options.system, w->options.examples, &why)) say_error(&why);
-    } else if (!strncmp(line, "/save ", 6)) {
+    else if (!strcmp(line, "/clear")) begin_anew(w);
+    else if (!strncmp(line, "/save ", 6)) {
         if (!save(w, line + 6, &why)) say_error(&why);
     } else {
         fprintf(stderr, "%s/regen answers again, /clear forgets the conversation, /save FILE writes it, /exit ends\n",
@@ -301,7 +324,7 @@ static bool converse(chat_work *w, genet_err *err)
     return check_output(w, err);
 }
 
-/* --- the verb ------------------------------------------------------------------------------------------------------------ */
+/* --- the verb --------------------------------------------------------------------------------- */
 
 static bool answer_lines(chat_work *w, genet_err *err)
 {

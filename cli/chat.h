@@ -8,7 +8,7 @@
 typedef struct chat_options {
     const char *prompt, *system, *template, *examples, *choices, *load, *save, *tools, *variables;
     int64_t threads;
-    bool json, interactive;
+    bool json, interactive, apart;
 } chat_options;
 
 enum { MAX_CHOICES = 256 };
@@ -25,6 +25,7 @@ typedef struct chat_work {
     conversation       talk;
     const char        *choice[MAX_CHOICES];
     int                n_choice;
+    size_t             beginning;       /* messages before the first question */
     bool               failed;          /* standard output takes no more */
 } chat_work;
 

@@ -71,6 +71,7 @@ static bool check(const chat_options *o, genet_err *err)
 {
     if (o->load && (o->system || o->examples))
         return genet__err_set(err, GENET_ERR_USAGE, "--load brings its own beginning: leave --system and --examples out");
+    if (o->apart && o->save) return genet__err_set(err, GENET_ERR_USAGE, "--apart keeps no conversation to --save");
     return !o->json || !o->interactive || genet__err_set(err, GENET_ERR_USAGE, "--json and --interactive: one of the two");
 }
 
@@ -79,8 +80,10 @@ static bool begin(chat_work *w, genet_err *err)
     bool ok;
     json_t *more = variables(&w->options, &ok, err);
     TRY(ok && genet__conversation_init(&w->talk, &w->format, w->model, w->tokenizer, more, err));
-    if (w->options.load) return load(w, err);
-    return genet__conversation_begin(&w->talk, w->options.system, w->options.examples, err);
+    if (w->options.load) TRY(load(w, err));
+    else TRY(genet__conversation_begin(&w->talk, w->options.system, w->options.examples, err));
+    w->beginning = json_array_size(w->talk.messages);
+    return true;
 }
 
 bool cli_chat_open(chat_work *w, const char *folder, genet_device *d, genet_err *err)
@@ -103,7 +106,7 @@ void cli_chat_close(chat_work *w)
     genet__model_free(w->model);
 }
 
-/* --- choices ------------------------------------------------------------------------------------------------------ */
+/* --- choices ---------------------------------------------------------------------------------- */
 
 /* The likeliest, and log of the sum of all probabilities. */
 static int best_of(const double *logprob, int n, double *total)

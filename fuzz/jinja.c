@@ -6,7 +6,8 @@
 
 static const char conversation[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \" s\\u00e9 \"}, {\"role\": \"user\", \"content\": \"hi\"},"
-    " {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1.5, null]}}}]}],"
+    " {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\":"
+    " [{\"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1.5, null]}}}]}],"
     " \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}], \"bos_token\": \"<s>\","
     " \"add_generation_prompt\": true}";
 

@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "format/jsonl.h"
 
-/* --- messages -------------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 bool genet__conversation_init(conversation *c, const chat_format *f, const model *m, const tokenizer *t, json_t *more,
                               genet_err *err)
@@ -95,7 +95,7 @@ bool genet__conversation_begin(conversation *c, const char *system, const char *
     return true;
 }
 
-/* --- what fits --------------------------------------------------------------------------------------------------------- */
+/* --- what fits -------------------------------------------------------------------------------- */
 
 /* The messages that are not left out. */
 static json_t *shown(const conversation *c)
@@ -152,7 +152,7 @@ static bool fit(conversation *c, int64_t window, int64_t room, const char *after
     }
 }
 
-/* --- answers -------------------------------------------------------------------------------------------------------------- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 typedef struct listener { genet_piece_fn *piece; void *user; str text; answer *out; bool left; } listener;
 
@@ -235,7 +235,7 @@ bool genet__conversation_answer(conversation *c, decoder *d, const generation_op
     return ok;
 }
 
-/* --- choices ---------------------------------------------------------------------------------------------------------------- */
+/* --- choices ---------------------------------------------------------------------------------- */
 
 /* Of ids from `from` on, given those before. */
 static bool weigh_one(decoder *d, const token_list *ids, int64_t from, double *logprob, genet_err *err)

@@ -14,7 +14,7 @@ static const char chatml[] =
     "{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ '\n' ~ m.content ~ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-/* --- special tokens ----------------------------------------------------------------------------------------------- */
+/* --- special tokens --------------------------------------------------------------------------- */
 
 /* "<s>", or {"content": "<s>", ...}. */
 static const json_t *token_text(const json_t *config, const char *name)
@@ -50,7 +50,7 @@ static bool read_object(const char *folder, const char *name, json_t **out, gene
     return ok;
 }
 
-/* --- the template --------------------------------------------------------------------------------------------------- */
+/* --- the template ----------------------------------------------------------------------------- */
 
 static bool parse(chat_format *f, const char *text, size_t n, const char *where, genet_err *err)
 {
@@ -132,7 +132,7 @@ void genet__chat_release(chat_format *f)
     *f = (chat_format){0};
 }
 
-/* --- messages ----------------------------------------------------------------------------------------------------------- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 bool genet__chat_check(const json_t *messages, const char *where, genet_err *err)
 {
@@ -190,7 +190,7 @@ bool genet__chat_render(const chat_format *f, const json_t *messages, const json
     return ok;
 }
 
-/* --- where an answer ends ----------------------------------------------------------------------------------------------------- */
+/* --- where an answer ends --------------------------------------------------------------------- */
 
 static const char answer_mark[] = "ANSWER8f1d", question_mark[] = "QUESTION8f1d";
 

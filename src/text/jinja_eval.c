@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "text/jinja_tree.h"
 
-/* --- arithmetic ----------------------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 static bool is_int(const value *v) { return v->kind == V_INT || v->kind == V_BOOL; }
 static bool is_number(const value *v) { return is_int(v) || v->kind == V_FLOAT; }
@@ -69,7 +69,7 @@ static bool real_operation(run *r, int op, double a, double b, value *out)
     return isfinite(out->d) || !isfinite(a) || !isfinite(b) || FAIL(r, "a number is out of range");
 }
 
-/* --- texts and lists --------------------------------------------------------------------------------------------------- */
+/* --- texts and lists -------------------------------------------------------------------------- */
 
 /* & < > " ' as HTML has them: what `+` does to the other side of a text that is marked safe. */
 static void add_escaped(buffer *b, const value *s)
@@ -149,7 +149,7 @@ static bool unary(run *r, int op, value v, value *out)
     return int_operation(r, minus ? OP(0, '-') : OP(0, '+'), 0, v.i, out);
 }
 
-/* --- comparing ------------------------------------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 static bool compare(run *r, int op, const value *a, const value *b, bool *out)
 {
@@ -183,7 +183,7 @@ static bool compare_all(run *r, const node *e, value *out)
     return true;
 }
 
-/* --- arguments --------------------------------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static bool add_argument(run *r, arguments *a, const char *key, value v)
 {
@@ -281,7 +281,7 @@ const callable *genet__jinja_find_filter(const char *name)
     return row ? row : genet__jinja_row(genet__jinja_filters_many, name);
 }
 
-/* --- macros -------------------------------------------------------------------------------------------------------------------- */
+/* --- macros ----------------------------------------------------------------------------------- */
 
 static bool is_used(const node *parameters, const char *key)
 {
@@ -337,7 +337,7 @@ bool genet__jinja_call_block(run *r, const macro *m, const node *call_of, const 
     return evaluate_arguments(r, call_of->other, &a) && genet__jinja_call_macro(r, m, &a, caller, out);
 }
 
-/* --- calls --------------------------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 bool genet__jinja_call(run *r, value f, const arguments *a, value *out)
 {
@@ -374,7 +374,7 @@ static bool filter_node(run *r, const node *e, value *out)
     return genet__jinja_call_row(r, row, what, self, &a, out);
 }
 
-/* --- expressions ------------------------------------------------------------------------------------------------------------- */
+/* --- expressions ------------------------------------------------------------------------------ */
 
 static bool elements(run *r, const node *e, value *out)
 {

@@ -28,7 +28,7 @@ static node *pair_node(parser *p, node_kind kind, int op, int line, node *a, nod
     return n;
 }
 
-/* --- primaries ---------------------------------------------------------------------------------------------------- */
+/* --- primaries -------------------------------------------------------------------------------- */
 
 static bool note_name(parser *p, const char *name)
 {
@@ -117,7 +117,8 @@ node *genet__jinja_primary(parser *p, bool target)
     if (genet__jinja_is_op(p, OP(0, '['))) return list_node(p);
     if (genet__jinja_is_op(p, OP(0, '{'))) return dict_node(p);
     if (!genet__jinja_skip_op(p, OP(0, '(')))
-        return genet__jinja_refuse(p, p->at->line, "expected an expression, and found %s", genet__jinja_token_text(p->at, text));
+        return genet__jinja_refuse(p, p->at->line, "expected an expression, and found %s",
+                                   genet__jinja_token_text(p->at, text));
     node *n = genet__jinja_tuple(p, TUPLE_IN_PARENTHESES, NULL);
     return n && genet__jinja_expect_op(p, OP(0, ')')) ? n : NULL;
 }
@@ -159,7 +160,7 @@ node *genet__jinja_tuple(parser *p, int how, const char *end)
     return all;
 }
 
-/* --- behind a primary ------------------------------------------------------------------------------------------------ */
+/* --- behind a primary ------------------------------------------------------------------------- */
 
 /* a, or one of a:b:c. */
 static node *subscript(parser *p)
@@ -302,7 +303,7 @@ static node *filtered(parser *p, node *n)
     return n;
 }
 
-/* --- operators ---------------------------------------------------------------------------------------------------------- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 static node *unary(parser *p, bool filters)
 {

@@ -8,7 +8,7 @@
 
 static bool given(const value *v) { return v->kind != V_MISSING && v->kind != V_NONE; }
 
-/* --- texts ------------------------------------------------------------------------------------------------------------ */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 static bool string(call *c, value *out) { return genet__jinja_str(c->r, &c->self, out); }
 
@@ -52,7 +52,7 @@ static bool indent(call *c, value *out)
     return genet__jinja_text(&text, out);
 }
 
-/* --- JSON --------------------------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 /* json.dumps(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False). */
 static bool to_json(call *c, value *out)
@@ -82,7 +82,7 @@ static bool to_json(call *c, value *out)
     return genet__jinja_text(&text, out);
 }
 
-/* --- numbers ------------------------------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* A text without white space around it and single underscores between digits; false: too long. */
 static bool number_text(const value *v, char out[128])
@@ -190,7 +190,7 @@ static bool round_number(call *c, value *out)
     return *out = FLOAT((up ? ceil(x * scale) : floor(x * scale)) / scale), true;
 }
 
-/* --- format -------------------------------------------------------------------------------------------------------------------- */
+/* --- format ----------------------------------------------------------------------------------- */
 
 /* One %... at s (n left) for v: bytes read, or 0. */
 static size_t format_one(buffer *b, const char *s, size_t n, const value *v)
@@ -244,7 +244,7 @@ static bool format_filter(call *c, value *out)
     return genet__jinja_str(c->r, &c->self, &s) && genet__jinja_format(c->r, &s, c->given->at, c->given->n, out);
 }
 
-/* --- any value --------------------------------------------------------------------------------------------------------------------- */
+/* --- any value -------------------------------------------------------------------------------- */
 
 static bool length(call *c, value *out)
 {

@@ -46,7 +46,7 @@ static void advance(lexer *x, size_t to)
 
 static size_t skip_space(const lexer *x, size_t at) { return at + jinja_space_front(x->text + at, x->n - at); }
 
-/* --- text ------------------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 /* The end of text[from .. tag) after the tag's sign, and its blanks when it is no print. */
 static size_t text_end(const lexer *x, size_t from, size_t tag, char sign, bool block)
@@ -118,14 +118,15 @@ static bool lex_comment(lexer *x)
     return refuse(x, "a comment {# is not ended by #}");
 }
 
-/* --- strings and numbers ----------------------------------------------------------------------------------------- */
+/* --- strings and numbers ---------------------------------------------------------------------- */
 
 /* The number of n digits of this base at s, or -1. */
 static int64_t digits(const char *s, size_t n, int base)
 {
     int64_t x = 0;
     for (size_t i = 0; i < n; i++) {
-        int c = (unsigned char)s[i], d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : 99;
+        int c = (unsigned char)s[i], small = c | 32;
+        int d = jinja_is_digit(s[i]) ? c - '0' : small >= 'a' && small <= 'f' ? small - 'a' + 10 : 99;
         if (d >= base) return -1;
         x = x * base + d;
     }
@@ -237,7 +238,7 @@ static bool lex_number(lexer *x)
     return add(x, one);
 }
 
-/* --- code --------------------------------------------------------------------------------------------------------- */
+/* --- code ------------------------------------------------------------------------------------- */
 
 static bool is_name(char c) { return ((c | 32) >= 'a' && (c | 32) <= 'z') || jinja_is_digit(c) || c == '_'; }
 
@@ -296,7 +297,8 @@ static bool lex_code(lexer *x, const char *end, token_kind end_kind)
             return genet__err_set(x->err, GENET_ERR_FORMAT, "%s: line %d: the template ends inside of a tag; %s is missing",
                                   x->t->where, x->line, end);
         char c = x->text[x->at];
-        TRY(c == '"' || c == '\'' ? lex_string(x) : jinja_is_digit(c) ? lex_number(x) : is_name(c) ? lex_name(x) : lex_operator(x));
+        TRY(c == '"' || c == '\'' ? lex_string(x) : jinja_is_digit(c) ? lex_number(x) : is_name(c) ? lex_name(x)
+                                                                                                 : lex_operator(x));
     }
 }
 

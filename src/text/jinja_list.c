@@ -8,7 +8,7 @@ static bool generator(run *r, const value *at, int64_t n, value *out)
     return genet__jinja_make_list(r, V_ITERATOR, "generator", at, n, out);
 }
 
-/* --- attributes -------------------------------------------------------------------------------------------------------- */
+/* --- attributes ------------------------------------------------------------------------------- */
 
 static bool is_index(const char *s, size_t n, int64_t *out)
 {
@@ -56,7 +56,7 @@ static bool key_of(run *r, const value *item, const value *attribute, bool sized
     return genet__jinja_lower(&c, out);
 }
 
-/* --- ends ----------------------------------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static bool first(call *c, value *out)
 {
@@ -148,7 +148,7 @@ static bool batch(call *c, value *out)
     return true;
 }
 
-/* --- choosing ---------------------------------------------------------------------------------------------------------------- */
+/* --- choosing --------------------------------------------------------------------------------- */
 
 /* The arguments behind the first `n`. */
 static arguments rest(const arguments *a, int n)
@@ -229,7 +229,7 @@ static bool map(call *c, value *out)
     return true;
 }
 
-/* --- order ---------------------------------------------------------------------------------------------------------------------- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 typedef struct keyed_value { value key, value; } keyed_value;
 

@@ -11,7 +11,7 @@ bool genet__jinja_text_argument(run *r, const value *v, const char *what)
 
 static bool given(const value *v) { return v->kind != V_MISSING && v->kind != V_NONE; }
 
-/* --- trimming ---------------------------------------------------------------------------------------------------------- */
+/* --- trimming --------------------------------------------------------------------------------- */
 
 /* Bytes of the character at s that is among chars, looked for from its beginning. */
 static size_t one_of(const value *chars, const char *s, size_t n)
@@ -28,7 +28,8 @@ static bool strip(call *c, bool left, bool right, value *out)
     TRY(genet__jinja_str(c->r, &c->self, &s));
     size_t from = 0, to = s.n, k;
     if (given(&chars)) {
-        TRY(genet__jinja_text_argument(c->r, &chars, "what is stripped") && genet__jinja_spend(c->r, s.n / 16 * (chars.n / 8 + 1)));
+        TRY(genet__jinja_text_argument(c->r, &chars, "what is stripped"));
+        TRY(genet__jinja_spend(c->r, (int64_t)s.n / 16 * (chars.n / 8 + 1)));
         while (left && from < to && (k = one_of(&chars, s.s + from, to - from))) from += k;
         for (uint32_t ignored; right && from < to; to -= k)
             if (!(k = genet__utf8_before(s.s, to, &ignored)) || !one_of(&chars, s.s + to - k, k)) break;
@@ -44,7 +45,7 @@ bool genet__jinja_strip(call *c, value *out) { return strip(c, true, true, out);
 static bool strip_left(call *c, value *out) { return strip(c, true, false, out); }
 static bool strip_right(call *c, value *out) { return strip(c, false, true, out); }
 
-/* --- splitting ---------------------------------------------------------------------------------------------------------- */
+/* --- splitting -------------------------------------------------------------------------------- */
 
 /* Pieces are gathered in a list that doubles. */
 typedef struct pieces { run *r; value *at; int64_t n, cap; } pieces;
@@ -80,7 +81,7 @@ static bool split_space(pieces *p, const char *s, size_t n, int64_t most)
     while (i < n) {
         size_t end = i;
         if (p->n == most) return add_piece(p, s + i, n - i);
-        while (end < n && !jinja_space_front(s + end, jinja_char_bytes((unsigned char)s[end]))) end += jinja_char_bytes((unsigned char)s[end]);
+        for (size_t k; end < n && (k = jinja_char_bytes((unsigned char)s[end])) && !jinja_space_front(s + end, k);) end += k;
         TRY(add_piece(p, s + i, end - i));
         i = end + jinja_space_front(s + end, n - end);
     }
@@ -171,7 +172,7 @@ static bool split_lines(call *c, value *out)
     return genet__jinja_split_lines(c->r, &c->self, genet__jinja_true(&c->arg[0]), out);
 }
 
-/* --- looking for ------------------------------------------------------------------------------------------------------------ */
+/* --- looking for ------------------------------------------------------------------------------ */
 
 /* self[start:end], and what stands before it; the arguments from arg[1] on. */
 static bool window(call *c, value *out, int64_t *chars_before)
@@ -271,7 +272,7 @@ static bool remove_front(call *c, value *out)
     return true;
 }
 
-/* --- making ------------------------------------------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 static bool replace_in(run *r, const value *s, const value *old, const value *new, int64_t most, value *out)
 {
@@ -327,7 +328,7 @@ static bool join(call *c, value *out)
     return genet__jinja_text(&text, out);
 }
 
-/* --- kinds of characters -------------------------------------------------------------------------------------------------------- */
+/* --- kinds of characters ---------------------------------------------------------------------- */
 
 static bool all_chars(const value *s, bool (*is)(uint32_t c), value *out)
 {
@@ -348,7 +349,7 @@ static bool is_digits(call *c, value *out) { return all_chars(&c->self, is_digit
 static bool is_upper(call *c, value *out) { return *out = BOOL(genet__jinja_is_cased(&c->self, true)), true; }
 static bool is_lower(call *c, value *out) { return *out = BOOL(genet__jinja_is_cased(&c->self, false)), true; }
 
-/* --- dicts, lists, loops --------------------------------------------------------------------------------------------------------- */
+/* --- dicts, lists, loops ---------------------------------------------------------------------- */
 
 static bool get(call *c, value *out)
 {
@@ -417,7 +418,7 @@ static bool changed(call *c, value *out)
     return *out = BOOL(!same), true;
 }
 
-/* --- tables ------------------------------------------------------------------------------------------------------------------------- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 /* "a {} {0} {name}".format(...): fields without conversions. */
 static bool format_method(call *c, value *out)
@@ -450,7 +451,8 @@ static bool format_method(call *c, value *out)
 
 static const callable of_text[] = {
     { "strip", "chars", 0, genet__jinja_strip }, { "lstrip", "chars", 0, strip_left }, { "rstrip", "chars", 0, strip_right },
-    { "split", "sep maxsplit", 0, split }, { "rsplit", "sep maxsplit", 0, rsplit }, { "splitlines", "keepends", 0, split_lines },
+    { "split", "sep maxsplit", 0, split }, { "rsplit", "sep maxsplit", 0, rsplit },
+    { "splitlines", "keepends", 0, split_lines },
     { "find", "sub start end", 1, find }, { "rfind", "sub start end", 1, rfind }, { "index", "sub start end", 1, index_text },
     { "count", "sub start end", 1, count_text }, { "startswith", "prefix start end", 1, starts_with },
     { "endswith", "suffix start end", 1, ends_with }, { "removeprefix", "prefix", 1, remove_front },

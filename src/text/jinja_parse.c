@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "text/jinja_tree.h"
 
-/* --- tokens ----------------------------------------------------------------------------------------------------- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
 node *genet__jinja_refuse(parser *p, int line, const char *fmt, ...)
 {
@@ -82,7 +82,7 @@ const char *genet__jinja_name(parser *p, const char *what)
     return name;
 }
 
-/* --- bodies ------------------------------------------------------------------------------------------------------- */
+/* --- bodies ----------------------------------------------------------------------------------- */
 
 static bool statement(parser *p, node **out);
 
@@ -150,7 +150,7 @@ static bool block(parser *p, const char *end, node **first)
     return true;
 }
 
-/* --- targets and parameters -------------------------------------------------------------------------------------------- */
+/* --- targets and parameters ------------------------------------------------------------------- */
 
 static node *target(parser *p, bool attributes);
 
@@ -207,7 +207,7 @@ static bool parameters(parser *p, node **to)
     return true;
 }
 
-/* --- statements --------------------------------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 static bool parse_if(parser *p, node *n)
 {
@@ -327,7 +327,7 @@ static bool statement(parser *p, node **out)
     return ok;
 }
 
-/* --- templates ----------------------------------------------------------------------------------------------------------- */
+/* --- templates -------------------------------------------------------------------------------- */
 
 static bool parse(jinja *t, const char *text, size_t n, genet_err *err)
 {

@@ -33,7 +33,7 @@ bool genet__jinja_text(buffer *b, value *out)
     return !b->r->failed;
 }
 
-/* --- numbers --------------------------------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* Python's repr of a float: the shortest digits that read back as x; an exponent from 1e16 on and below 1e-4. */
 static void float_text(double x, bool json, char out[48])
@@ -41,7 +41,8 @@ static void float_text(double x, bool json, char out[48])
     char digits[48];
     int n = 0;
     if (!isfinite(x)) {
-        snprintf(out, 48, "%s", isnan(x) ? json ? "NaN" : "nan" : json ? x < 0 ? "-Infinity" : "Infinity" : x < 0 ? "-inf" : "inf");
+        const char *word = isnan(x) ? json ? "NaN" : "nan" : json ? "Infinity" : "inf";
+        snprintf(out, 48, "%s%s", x < 0 ? "-" : "", word);
         return;
     }
     c_locale l = genet__c_locale_enter();
@@ -67,7 +68,7 @@ static void add_number(buffer *b, const value *v, bool json)
     add_word(b, text);
 }
 
-/* --- repr --------------------------------------------------------------------------------------------------------------- */
+/* --- repr ------------------------------------------------------------------------------------- */
 
 /* What str.isprintable() does not take, of the characters assigned: controls, formats, separators, private ones. */
 static bool is_printable(uint32_t c)
@@ -176,7 +177,7 @@ bool genet__jinja_str(run *r, const value *v, value *out)
     return genet__jinja_text(&b, out);
 }
 
-/* --- JSON ------------------------------------------------------------------------------------------------------------------ */
+/* --- JSON ------------------------------------------------------------------------------------- */
 
 static void add_json_escape(buffer *b, uint32_t c)
 {

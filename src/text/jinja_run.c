@@ -20,7 +20,7 @@ bool genet__jinja_fail(run *r, const char *fmt, ...)
     return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: line %d: %s", r->t->where, r->line, words);
 }
 
-/* --- scopes ------------------------------------------------------------------------------------------------------------ */
+/* --- scopes ----------------------------------------------------------------------------------- */
 
 value *genet__jinja_find(const scope *s, const char *name)
 {
@@ -98,7 +98,7 @@ bool genet__jinja_capture(run *r, const node *first, value *out)
     return s && capture_in(r, s, first, out);
 }
 
-/* --- loops ---------------------------------------------------------------------------------------------------------------- */
+/* --- loops ------------------------------------------------------------------------------------ */
 
 /* Does the test of {% for x in y if test %} take v? */
 static bool takes(run *r, const loop *l, value v, bool *out)
@@ -205,7 +205,7 @@ static bool run_for(run *r, const node *n)
     return s ? inside(r, s, n->other) : !r->failed;
 }
 
-/* --- other statements -------------------------------------------------------------------------------------------------------- */
+/* --- other statements ------------------------------------------------------------------------- */
 
 static bool run_if(run *r, const node *n)
 {
@@ -307,7 +307,7 @@ bool genet__jinja_statements(run *r, const node *first)
     return true;
 }
 
-/* --- rendering ------------------------------------------------------------------------------------------------------------------ */
+/* --- rendering -------------------------------------------------------------------------------- */
 
 static bool bind_all(run *r, scope *s, const json_t *variables)
 {

@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "text/jinja_tree.h"
 
-/* --- tests -------------------------------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 #define TEST(name, condition) \
     static bool name(call *c, value *out) { const value *v = &c->self; return *out = BOOL(condition), true; }
@@ -138,7 +138,7 @@ const callable genet__jinja_tests[] = {
     { "filter", "", 0, is_filter }, { "test", "", 0, is_test }, { NULL, NULL, 0, NULL },
 };
 
-/* --- functions ------------------------------------------------------------------------------------------------------------ */
+/* --- functions -------------------------------------------------------------------------------- */
 
 enum { RANGE_MAX = 100000 };            /* jinja2's sandbox */
 

@@ -16,7 +16,7 @@
 #include "text/jinja.h"
 #include "text/space.h"
 
-/* --- values --------------------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 typedef enum value_kind {
     V_MISSING,          /* an argument that was not given */
@@ -28,7 +28,8 @@ typedef enum value_kind {
 } value_kind;
 
 struct value;
-typedef struct list { struct value *at; int64_t n, taken; const char *type; } list;     /* taken: of an iterator; Python's type */
+/* taken: elements of an iterator that are gone; type: Python's name of it. */
+typedef struct list { struct value *at; int64_t n, taken; const char *type; } list;
 typedef struct dict { struct pair *at; int64_t n, cap; } dict;
 
 typedef struct value {
@@ -57,7 +58,7 @@ typedef struct pair { value key, value; } pair;
 #define TEXT(at_, n_) ((value){ .kind = V_STRING, .s = (at_), .n = (uint32_t)(n_) })
 #define WORD(word)    TEXT(word, strlen(word))
 
-/* --- the tree ----------------------------------------------------------------------------------------------------- */
+/* --- the tree --------------------------------------------------------------------------------- */
 
 typedef enum node_kind {
     /* statements */
@@ -110,7 +111,7 @@ typedef struct parser {
 bool genet__jinja_lex(jinja *t, const char *text, size_t n, token **tokens, genet_err *err);
 /* jinja_expr.c; NULL: p->err says why. */
 enum { TUPLE_PLAIN, TUPLE_NO_CONDITION, TUPLE_IN_PARENTHESES };
-node *genet__jinja_tuple(parser *p, int how, const char *end);          /* expressions with commas; end: a name that ends them */
+node *genet__jinja_tuple(parser *p, int how, const char *end);  /* expressions with commas; end: a name that ends them */
 node *genet__jinja_expression(parser *p);
 node *genet__jinja_primary(parser *p, bool target);                     /* target: a.b is an attribute of a namespace */
 node *genet__jinja_filters(parser *p, node *of, bool inside);           /* | name(...); inside: the first has no | */
@@ -125,7 +126,7 @@ bool  genet__jinja_expect_op(parser *p, int op);
 const char *genet__jinja_token_text(const token *t, char out[48]);
 const char *genet__jinja_name(parser *p, const char *what);             /* the current token's, passed over; NULL: refused */
 
-/* --- a run ---------------------------------------------------------------------------------------------------- */
+/* --- a run ------------------------------------------------------------------------------------ */
 
 typedef struct binding { struct binding *next; const char *name; value value; } binding;
 typedef struct scope { struct scope *outer; binding *first; } scope;
@@ -185,7 +186,7 @@ enum { JINJA_MAX_DEPTH = 250 };             /* of expressions, calls and values 
 /* jinja_run.c */
 bool  genet__jinja_fail(run *r, const char *fmt, ...) GENET_PRINTF(2, 3);       /* false; the first one counts */
 bool  genet__jinja_statements(run *r, const node *first);
-bool  genet__jinja_capture(run *r, const node *first, value *out);              /* the text of statements, in a scope of their own */
+bool  genet__jinja_capture(run *r, const node *first, value *out);      /* the text of statements in a scope of their own */
 value *genet__jinja_find(const scope *s, const char *name);
 bool  genet__jinja_bind(run *r, scope *s, const char *name, value v);           /* in s itself */
 bool  genet__jinja_assign(run *r, const node *target, value v);
@@ -258,7 +259,7 @@ bool  genet__jinja_format(run *r, const value *format, const value *at, int64_t 
 
 #define FAIL(r, ...) genet__jinja_fail(r, __VA_ARGS__)
 
-/* --- characters --------------------------------------------------------------------------------------------------- */
+/* --- characters ------------------------------------------------------------------------------- */
 
 static inline bool jinja_is_digit(char c) { return c >= '0' && c <= '9'; }
 

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "text/jinja_tree.h"
 
-/* --- memory and limits --------------------------------------------------------------------------------------------- */
+/* --- memory and limits ------------------------------------------------------------------------ */
 
 bool genet__jinja_spend(run *r, int64_t steps)
 {
@@ -35,7 +35,7 @@ bool genet__jinja_enter(run *r)
     return FAIL(r, "expressions, calls or values are nested too deeply");
 }
 
-/* --- making ----------------------------------------------------------------------------------------------------------- */
+/* --- making ----------------------------------------------------------------------------------- */
 
 bool genet__jinja_make_list(run *r, value_kind kind, const char *type, const value *at, int64_t n, value *out)
 {
@@ -148,7 +148,7 @@ bool genet__jinja_undefined(run *r, value *out, const char *fmt, ...)
     return true;
 }
 
-/* --- looking ------------------------------------------------------------------------------------------------------------ */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 const char *genet__jinja_type(const value *v)
 {
@@ -285,7 +285,7 @@ bool genet__jinja_length(run *r, const value *v, int64_t *out)
     return !r->failed;
 }
 
-/* --- going through ----------------------------------------------------------------------------------------------------------- */
+/* --- going through ---------------------------------------------------------------------------- */
 
 static bool characters(run *r, const value *s, value **at, int64_t *n)
 {
@@ -329,7 +329,7 @@ bool genet__jinja_int_of(run *r, const value *v, const char *what, int64_t *out)
     return true;
 }
 
-/* --- attributes and items ------------------------------------------------------------------------------------------------------ */
+/* --- attributes and items --------------------------------------------------------------------- */
 
 /* What getattr() finds: methods, and attributes of our own objects. */
 static bool attribute_of(run *r, const value *of, const char *name, value *out, bool *found)

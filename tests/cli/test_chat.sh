@@ -69,6 +69,12 @@ chat -p 'say 9 now' --examples "$work/shots" --choices ' zz zz now, it is 9!' > 
 is " it is 9!" "$(cat "$work/choice")" "--choices"
 chat -p 'say 9 now' --examples "$work/shots" --choices ' it is 9!, zz zz now' --json > "$work/choice"
 grep -q '"choices": \[{"text": " it is 9!", "logprob": -[0-9.]*, "probability": 0.9' "$work/choice" || { fail "probabilities"; cat "$work/choice"; }
+printf '"say 1 now"\n"say 2 now"\n{"messages": [{"role": "user", "content": "say 2 now"}]}\n' |
+    chat --apart --json -n 4 --examples "$work/shots" | sed 's/, "kept.*//' > "$work/apart"
+[ "$(sort -u "$work/apart" | wc -l)" -le 2 ] || { fail "--apart"; cat "$work/apart"; }
+is "$(sed -n 2p "$work/apart")" "$(sed -n 3p "$work/apart")" "a question alone, and as a conversation"
+is "$(field "$(sed -n 1p "$work/apart")}" prompt_tokens)" "$(field "$(sed -n 2p "$work/apart")}" prompt_tokens)" "each question begins anew"
+expect 2 'keeps no conversation' "$GENET" chat "$run" --apart --save "$work/x" -p a
 expect 2 'none of them empty' "$GENET" chat "$run" -p a --choices 'a,,b'
 echo '{}' > "$work/shots2"; expect 1 'shots2: line 1: "prompt" is missing' "$GENET" chat "$run" -p a --examples "$work/shots2"
 

@@ -113,7 +113,7 @@ static answer reply(world *w)
     return a;
 }
 
-/* --- going back ------------------------------------------------------------------------------------------------- */
+/* --- going back ------------------------------------------------------------------------------- */
 
 /* Logits of these ids by a decoder that read nothing before. */
 static void fresh_logits(const world *w, const int32_t *ids, int64_t n, float *out)
@@ -169,7 +169,7 @@ static void test_rewind(void **state)
     close_world(&w);
 }
 
-/* --- turns ---------------------------------------------------------------------------------------------------------- */
+/* --- turns ------------------------------------------------------------------------------------ */
 
 static bool gather(void *user, const genet_piece *p)
 {
@@ -253,7 +253,7 @@ static void test_left(void **state)
     close_world(&w);
 }
 
-/* --- what fits ---------------------------------------------------------------------------------------------------------- */
+/* --- what fits -------------------------------------------------------------------------------- */
 
 static void test_full(void **state)
 {
@@ -307,7 +307,7 @@ static void test_examples(void **state)
     close_world(&w);
 }
 
-/* --- choices -------------------------------------------------------------------------------------------------------------- */
+/* --- choices ---------------------------------------------------------------------------------- */
 
 static void test_choices(void **state)
 {
