@@ -37,6 +37,11 @@
 #include "../../fuzz/jsonl.c"
 #undef LLVMFuzzerTestOneInput
 #undef print_and_compare
+#define render render_chat
+#define LLVMFuzzerTestOneInput fuzz_chat
+#include "../../fuzz/chat.c"
+#undef LLVMFuzzerTestOneInput
+#undef render
 #define LLVMFuzzerTestOneInput fuzz_jinja
 #include "../../fuzz/jinja.c"
 #undef LLVMFuzzerTestOneInput
@@ -142,6 +147,14 @@ static void test_jinja(void **state)
     run_file(fuzz_jinja, "jinja/headers.jinja");
 }
 
+static void test_chat(void **state)
+{
+    (void)state;
+    static const char talk[] = "[{\"role\": \"user\", \"content\": \"h\u00e9 'x'\", \"meta\": {\"b\": 1.5, \"a\": [null, true]}},"
+                               " {\"role\": \"assistant\", \"content\": [{\"type\": \"text\", \"text\": \"yes\"}], \"reasoning\": \"r\"}]";
+    run(fuzz_chat, talk, sizeof talk - 1);
+}
+
 static void test_jsonl(void **state)
 {
     (void)state;
@@ -156,7 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_npy), cmocka_unit_test(test_tokenizer),
         cmocka_unit_test(test_table), cmocka_unit_test(test_config), cmocka_unit_test(test_jsonl),
-        cmocka_unit_test(test_jinja),
+        cmocka_unit_test(test_jinja), cmocka_unit_test(test_chat),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
