@@ -310,7 +310,8 @@ static bool converse(chat_work *w, genet_err *err)
     str text = {0};
     genet_err why;
     sigaction(SIGINT, &stop, &before);
-    while (read_question(w, &text)) {
+    bool more;
+    while ((more = read_question(w, &text))) {
         const char *line = genet__str(&text);
         if (is_blank(line)) continue;
         if (*line == '/' && !strchr(line, '\n')) {
@@ -320,6 +321,7 @@ static bool converse(chat_work *w, genet_err *err)
         }
     }
     sigaction(SIGINT, &before, NULL);
+    if (!more) put(w, "\n", 1);                         /* Ctrl-D leaves the cursor behind the prompt */
     genet__str_release(&text);
     return check_output(w, err);
 }

@@ -11,7 +11,7 @@
 
 typedef struct jinja jinja;
 
-enum { JINJA_MAX_BYTES = 4 << 20 };     /* of a template's text */
+enum { JINJA_MAX_BYTES = 1 << 20 };     /* of a template's text */
 
 /* Zeros: the presets. */
 typedef struct jinja_limits {

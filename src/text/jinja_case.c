@@ -19,6 +19,7 @@ enum { N_ROWS = sizeof rows / sizeof *rows };
 
 uint32_t genet__jinja_to_lower(uint32_t c)
 {
+    if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
     for (int i = 0; i < N_ROWS; i++)
         if (c >= rows[i].first && c <= rows[i].last && (c - rows[i].first) % rows[i].step == 0)
             return (uint32_t)((int32_t)c + rows[i].to);
@@ -27,6 +28,7 @@ uint32_t genet__jinja_to_lower(uint32_t c)
 
 uint32_t genet__jinja_to_upper(uint32_t c)
 {
+    if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 32 : c;
     static const uint32_t odd[][2] = { { 0xb5, 0x39c }, { 0x131, 'I' }, { 0x17f, 'S' }, { 0x3c2, 0x3a3 }, { 0x1e9b, 0x1e60 } };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
         if (c == odd[i][0]) return odd[i][1];

@@ -250,9 +250,19 @@ static int count_words(const char *names)
     return n;
 }
 
+/* Looking through texts is work, too. */
+static bool spend_on_texts(run *r, const value *self, const arguments *a)
+{
+    int64_t bytes = self->kind == V_STRING ? self->n : 0;
+    for (int i = 0; i < a->n; i++) bytes += a->at[i].kind == V_STRING ? a->at[i].n : 0;
+    for (int i = 0; i < a->n_keyed; i++) bytes += a->keyed[i].kind == V_STRING ? a->keyed[i].n : 0;
+    return genet__jinja_spend(r, bytes / 8);
+}
+
 bool genet__jinja_call_row(run *r, const callable *row, const char *what, value self, const arguments *a, value *out)
 {
     call c = { .r = r, .self = self, .given = a };
+    TRY(spend_on_texts(r, &self, a));
     if (!row->parameters) return row->body(&c, out);
     int most = count_words(row->parameters), place;
     if (a->n > most) return FAIL(r, "%s %s takes at most %d arguments, not %d", what, row->name, most, a->n);
@@ -423,7 +433,7 @@ static bool slice(run *r, const node *e, value *out)
 
 static bool name_node(run *r, const node *e, value *out)
 {
-    const value *v = genet__jinja_find(r->scope, e->name);
+    const value *v = genet__jinja_find(r, r->scope, e->name);
     if (v) return *out = *v, true;
     return genet__jinja_undefined(r, out, "'%s' is undefined", e->name);
 }

@@ -30,15 +30,6 @@ static node *pair_node(parser *p, node_kind kind, int op, int line, node *a, nod
 
 /* --- primaries -------------------------------------------------------------------------------- */
 
-static bool note_name(parser *p, const char *name)
-{
-    jinja *t = p->t;
-    if (genet__jinja_reads(t, name)) return true;
-    if (!GROW(t->name, t->n_name, t->cap_name)) return genet__err_memory(p->err);
-    t->name[t->n_name++] = name;
-    return true;
-}
-
 static const struct { const char *word; value value; } words[] = {
     { "true", { .kind = V_BOOL, .i = 1 } }, { "True", { .kind = V_BOOL, .i = 1 } }, { "false", { .kind = V_BOOL } },
     { "False", { .kind = V_BOOL } }, { "none", { .kind = V_NONE } }, { "None", { .kind = V_NONE } },
@@ -56,7 +47,8 @@ static node *name_node(parser *p, bool target)
     if (p->macros && (genet__jinja_is(p, "varargs") || genet__jinja_is(p, "kwargs")))
         return genet__jinja_refuse(p, line, "varargs and kwargs of macros are not supported");
     node *n = genet__jinja_node(p, N_NAME, line);
-    if (!n || !(n->name = genet__jinja_name(p, "a name")) || !note_name(p, n->name)) return NULL;
+    if (!n || !(n->name = genet__jinja_name(p, "a name"))) return NULL;
+    if (!genet__map_set(&p->t->names, n->name, 1)) return genet__err_memory(p->err), NULL;
     if (!target || !genet__jinja_skip_op(p, OP(0, '.'))) return n;
     n->kind = N_NSREF;
     const char *attribute = genet__jinja_name(p, "an attribute's name");
@@ -66,19 +58,26 @@ static node *name_node(parser *p, bool target)
 }
 
 /* Strings that stand side by side are one. */
+static node *strings_node(parser *p, node *n)
+{
+    size_t all = 0, at = 0;
+    const token *t = p->at;
+    for (; t->kind == T_CONST && t->constant.kind == V_STRING; t++) all += t->constant.n;
+    char *text = genet__arena_alloc(&p->t->arena, all + 1);
+    if (!text) return genet__err_memory(p->err), NULL;
+    for (; p->at < t; p->at++) {
+        memcpy(text + at, p->at->constant.s, p->at->constant.n);
+        at += p->at->constant.n;
+    }
+    n->constant = TEXT(text, all);
+    return n;
+}
+
 static node *const_node(parser *p)
 {
     node *n = genet__jinja_node(p, N_CONST, p->at->line);
-    if (!n) return NULL;
+    if (!n || p->at->constant.kind == V_STRING) return n ? strings_node(p, n) : NULL;
     n->constant = p->at++->constant;
-    while (n->constant.kind == V_STRING && p->at->kind == T_CONST && p->at->constant.kind == V_STRING) {
-        value more = p->at++->constant;
-        char *both = genet__arena_alloc(&p->t->arena, (size_t)n->constant.n + more.n + 1);
-        if (!both) return genet__err_memory(p->err), NULL;
-        memcpy(both, n->constant.s, n->constant.n);
-        memcpy(both + n->constant.n, more.s, more.n);
-        n->constant = TEXT(both, (size_t)n->constant.n + more.n);
-    }
     return n;
 }
 

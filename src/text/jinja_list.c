@@ -207,7 +207,7 @@ static const value *keyed(const arguments *a, const char *key)
 }
 
 /* map(attribute="a.b", default=x), or map("filter", arguments). */
-static bool map(call *c, value *out)
+static bool map_values(call *c, value *out)
 {
     const arguments *a = c->given;
     const value *attribute = keyed(a, "attribute"), *fallback = keyed(a, "default");
@@ -356,7 +356,7 @@ const callable genet__jinja_filters_many[] = {
     { "first", "", 0, first }, { "last", "", 0, last }, { "list", "", 0, make_list }, { "reverse", "", 0, reverse },
     { "items", "", 0, items }, { "join", "d attribute", 0, join }, { "batch", "linecount fill_with", 1, batch },
     { "select", NULL, 0, select_values }, { "reject", NULL, 0, reject_values },
-    { "selectattr", NULL, 0, select_by }, { "rejectattr", NULL, 0, reject_by }, { "map", NULL, 0, map },
+    { "selectattr", NULL, 0, select_by }, { "rejectattr", NULL, 0, reject_by }, { "map", NULL, 0, map_values },
     { "sort", "reverse case_sensitive attribute", 0, sort }, { "dictsort", "case_sensitive by reverse", 0, dict_sort },
     { "unique", "case_sensitive attribute", 0, unique }, { "min", "case_sensitive attribute", 0, smallest },
     { "max", "case_sensitive attribute", 0, largest }, { "sum", "attribute start", 0, sum },

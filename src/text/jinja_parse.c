@@ -354,14 +354,12 @@ jinja *genet__jinja_parse(const char *text, size_t n, const char *where, genet_e
 void genet__jinja_free(jinja *t)
 {
     if (!t) return;
-    genet__free(t->name);
+    genet__map_release(&t->names);
     genet__arena_release(&t->arena);
     genet__free(t);
 }
 
 bool genet__jinja_reads(const jinja *t, const char *name)
 {
-    for (int i = 0; i < t->n_name; i++)
-        if (!strcmp(t->name[i], name)) return true;
-    return false;
+    return genet__map_get(&t->names, name);
 }

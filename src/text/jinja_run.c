@@ -22,20 +22,28 @@ bool genet__jinja_fail(run *r, const char *fmt, ...)
 
 /* --- scopes ----------------------------------------------------------------------------------- */
 
-value *genet__jinja_find(const scope *s, const char *name)
+/* The walk through many names counts as work. */
+static binding *find_in(run *r, const scope *s, const char *name)
 {
-    for (; s; s = s->outer)
-        for (binding *b = s->first; b; b = b->next)
-            if (!strcmp(b->name, name)) return &b->value;
-    return NULL;
+    int64_t walked = 0;
+    binding *b = s->first;
+    for (; b && strcmp(b->name, name); b = b->next) walked++;
+    r->steps += walked / 8;
+    return b;
+}
+
+value *genet__jinja_find(run *r, const scope *s, const char *name)
+{
+    binding *b = NULL;
+    for (; s && !b; s = s->outer) b = find_in(r, s, name);
+    return b ? &b->value : NULL;
 }
 
 bool genet__jinja_bind(run *r, scope *s, const char *name, value v)
 {
-    for (binding *b = s->first; b; b = b->next)
-        if (!strcmp(b->name, name)) return b->value = v, genet__jinja_spend(r, 1);
-    binding *b = genet__jinja_new(r, sizeof *b);
-    if (!b) return false;
+    binding *b = find_in(r, s, name);
+    if (b) return b->value = v, genet__jinja_spend(r, 1);
+    if (!(b = genet__jinja_new(r, sizeof *b))) return false;
     *b = (binding){ s->first, name, v };
     s->first = b;
     return true;
@@ -43,7 +51,7 @@ bool genet__jinja_bind(run *r, scope *s, const char *name, value v)
 
 static bool assign_attribute(run *r, const node *target, value v)
 {
-    const value *space = genet__jinja_find(r->scope, target->name);
+    const value *space = genet__jinja_find(r, r->scope, target->name);
     if (!space || space->kind != V_NAMESPACE)
         return FAIL(r, "%s.%s = ...: %s is no namespace", target->name, target->constant.s, target->name);
     if (*target->constant.s == '_') return FAIL(r, "an attribute of a namespace may not begin with an underscore");

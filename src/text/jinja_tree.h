@@ -13,6 +13,7 @@
 #define GENET_TEXT_JINJA_TREE_H
 #include <string.h>
 #include "base/arena.h"
+#include "base/map.h"
 #include "text/jinja.h"
 #include "text/space.h"
 
@@ -94,8 +95,7 @@ struct jinja {
     arena arena;
     const char *where;
     node *first;
-    const char **name;              /* variables that are read anywhere */
-    int n_name, cap_name;
+    map names;                      /* variables that are read anywhere */
 };
 
 enum { JINJA_MAX_NESTING = 100 };   /* of brackets, operators and statements in the text */
@@ -187,7 +187,7 @@ enum { JINJA_MAX_DEPTH = 250 };             /* of expressions, calls and values 
 bool  genet__jinja_fail(run *r, const char *fmt, ...) GENET_PRINTF(2, 3);       /* false; the first one counts */
 bool  genet__jinja_statements(run *r, const node *first);
 bool  genet__jinja_capture(run *r, const node *first, value *out);      /* the text of statements in a scope of their own */
-value *genet__jinja_find(const scope *s, const char *name);
+value *genet__jinja_find(run *r, const scope *s, const char *name);
 bool  genet__jinja_bind(run *r, scope *s, const char *name, value v);           /* in s itself */
 bool  genet__jinja_assign(run *r, const node *target, value v);
 /* The next element of a loop that its test takes, into the loop's `after`; V_MISSING: there is none. */
