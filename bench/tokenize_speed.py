@@ -36,7 +36,7 @@ def timed(work):
 def build(o, folder):
     """bench/tokenize_speed.c beside the static library; optional libraries are linked where the build has them."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    names = [n for n in ("jansson", "zlib", "libpcre2-8", "libcurl", "libpng")
+    names = [n for n in ("jansson", "zlib", "libpcre2-8", "libutf8proc", "libcurl", "libpng")
              if subprocess.run(["pkg-config", "--exists", n]).returncode == 0]
     libraries = subprocess.check_output(["pkg-config", "--libs", *names], text=True).split()
     program = os.path.join(folder, "tokenize")

@@ -376,8 +376,7 @@ static size_t run_begin(const char *text, size_t n, bool any)
  * space that belongs to the word. */
 static size_t split(search *s, const char *text, size_t n)
 {
-    const char *name = genet__tokenizer_kind(s->t);
-    bool chars = !strcmp(name, "char"), words = !strcmp(name, "word");
+    bool chars = !strcmp(genet__tokenizer_kind(s->t), "char"), words = genet__tokenizer_has_gaps(s->t);
     size_t at = chars ? n : run_begin(text, n, words), length;
     if (!chars && !words && at > 0 && text[at - 1] == ' ') at--;
     s->gaps = words;

@@ -108,7 +108,7 @@ static bool scorer_init(scorer *s, const model *m, const tokenizer *t, genet_wor
     s->workspace = w;
     TRY(settle(s, m, o, err));
     s->unknown = genet__tokenizer_unknown(t);
-    s->words = !strcmp(genet__tokenizer_kind(t), "word");
+    s->words = genet__tokenizer_has_gaps(t);
     size_t most = s->T > BATCH_TOKENS ? (size_t)s->T : BATCH_TOKENS;
     s->x = genet__alloc_array(most, sizeof *s->x);
     s->target = genet__alloc_array(most, sizeof *s->target);

@@ -23,17 +23,19 @@ static const char *const special[N_SPECIAL] = { "<|endoftext|>" };
 
 /* --- counting words --------------------------------------------------------------- */
 
-typedef struct counter { word_count *words; const pattern *pattern; genet_err *err; } counter;
+typedef struct counter { word_count *words; const pattern *pattern; void *scratch; genet_err *err; } counter;
 
-static bool add_word(void *user, const char *text, size_t n)
+static bool add_word(void *user, const char *text, size_t n, bool match)
 {
     counter *c = user;
+    (void)match;
     return genet__word_count_add(c->words, text, n) || genet__err_memory(c->err);
 }
 
 static bool add_words(void *user, const char *text, size_t n, genet_err *err)
 {
-    return genet__pattern_split(((counter *)user)->pattern, text, n, add_word, user, err);
+    counter *c = user;
+    return genet__pattern_split(c->pattern, text, n, add_word, c, &c->scratch, err);
 }
 
 static size_t cut(const void *t, const char *text, size_t n)
@@ -47,8 +49,9 @@ static bool count_words(word_count *words, text_source *s, int64_t n_chars, cons
 {
     pattern *p = genet__pattern_gpt2(err);
     tokenizer *t = p ? genet__tokenizer_from_merges(special, N_SPECIAL, NULL, 0, err) : NULL;
-    counter c = { words, p, err };
+    counter c = { words, p, NULL, err };
     bool ok = t && genet__reader_count(s, n_chars, cut, t, add_words, &c, watch, err);
+    genet__pattern_scratch_release(c.scratch);
     genet__tokenizer_free(t);
     genet__pattern_free(p);
     return ok;

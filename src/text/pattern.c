@@ -2,7 +2,7 @@
  *
  * Hugging Face's tokenizers runs them through Oniguruma, whose tables of letters and numbers may be newer than
  * those of the PCRE2 at hand.  So a pattern is translated first: \p{L}, \p{N} and \s become classes that say today's
- * Unicode, and whatever the two engines read differently (\w, \h, ^, nested classes ...) is refused by name.
+ * Unicode, and whatever the two engines read differently (\h, \b, nested classes ...) is refused by name.
  *
  * Text is cut into runs of valid UTF-8 first; each is a subject of its own, so PCRE2 need not check, and
  * what is not UTF-8 stands between the runs. */
@@ -40,7 +40,7 @@ struct pattern {
     "\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}\\x{16130}-\\x{16139}" \
     "\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}"
 #define NEW_NUMBERS NEW_DIGITS "\\x{1d2c0}-\\x{1d2d3}"
-/* Marks that came after 14.0: they matter to words alone. */
+/* Marks that came after 14.0. */
 #define NEW_MARKS \
     "\\x{897}\\x{cf3}\\x{ece}\\x{10d69}-\\x{10d6d}\\x{10efc}-\\x{10eff}\\x{11241}\\x{113b8}-\\x{113c0}\\x{113c2}" \
     "\\x{113c5}\\x{113c7}-\\x{113ca}\\x{113cc}-\\x{113d0}\\x{113d2}\\x{113e1}-\\x{113e2}\\x{11f00}-\\x{11f01}" \
@@ -56,11 +56,39 @@ struct pattern {
 #define LETTERS "a-zA-Z\\p{L}" NEW_LETTERS
 #define NUMBERS "0-9\\p{N}" NEW_NUMBERS
 
-/* The inside of a class; negative: outside of a class it is [^...], inside of one it cannot be said. */
-static const struct { const char *escape, *inside; bool negative; } classes[] = {
-    { "\\p{L}", LETTERS, false }, { "\\p{N}", NUMBERS, false }, { "\\s", SPACES, false },
-    { "\\P{L}", LETTERS, true },  { "\\P{N}", NUMBERS, true },  { "\\S", NOT_SPACES, false },
+#define MARKS "\\p{M}" NEW_MARKS
+#define DIGITS "0-9\\p{Nd}" NEW_DIGITS
+/* \w as Oniguruma reads it: alphabetic (the circled letters are symbols that count), marks, numbers, connectors.  Outside of a
+ * class it goes by another table for Latin-1, which has the superscripts and fractions too. */
+#define WORD \
+    LETTERS MARKS DIGITS "\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define LATIN_WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
+/* The inside of a class; negative: outside of a class it is [^...], inside of one it cannot be said; also: outside of one. */
+static const struct { const char *escape, *inside; bool negative; const char *also; } classes[] = {
+    { "\\p{L}", LETTERS, false, NULL }, { "\\p{N}", NUMBERS, false, NULL }, { "\\s", SPACES, false, NULL },
+    { "\\P{L}", LETTERS, true, NULL },  { "\\P{N}", NUMBERS, true, NULL },  { "\\S", NOT_SPACES, false, NULL },
+    { "\\p{M}", MARKS, false, NULL },   { "\\P{M}", MARKS, true, NULL },    { "\\d", DIGITS, false, NULL },
+    { "\\D", DIGITS, true, NULL },      { "\\w", WORD, false, LATIN_WORD }, { "\\W", WORD, true, LATIN_WORD },
 };
+
+/* Properties that both engines call by this name; characters assigned since PCRE2's Unicode are left out. */
+static const char *const properties[] = {
+    "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "P", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm",
+    "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "Han", "Hiragana", "Katakana", "Hangul", "Latin", "Greek", "Cyrillic", "Arabic",
+    "Hebrew", "Thai", "Devanagari", "Bengali", "Tamil", "Telugu", "Armenian", "Georgian", "Khmer", "Lao", "Tibetan",
+};
+
+/* "\\p{Lu}" at s: how long it is, or 0. */
+static size_t property_at(const char *s)
+{
+    if (s[0] != '\\' || (s[1] != 'p' && s[1] != 'P') || s[2] != '{') return 0;
+    for (size_t i = 0; i < sizeof properties / sizeof *properties; i++) {
+        size_t n = strlen(properties[i]);
+        if (!strncmp(s + 3, properties[i], n) && s[3 + n] == '}') return n + 4;
+    }
+    return 0;
+}
 
 /* --- translating ------------------------------------------------------------------------------------------------ */
 
@@ -79,7 +107,12 @@ static bool translate_escape(const char *s, bool in_class, size_t *n, bool *is_c
         if (strncmp(s, classes[i].escape, *n)) continue;
         if (in_class && classes[i].negative) return refuse(s, (int)*n, err);
         if (in_class) genet__str_add(out, classes[i].inside);
-        else genet__str_printf(out, "[%s%s]", classes[i].negative ? "^" : "", classes[i].inside);
+        else genet__str_printf(out, "[%s%s%s]", classes[i].negative ? "^" : "", classes[i].inside,
+                               classes[i].also ? classes[i].also : "");
+        return true;
+    }
+    if ((*n = property_at(s))) {
+        genet__str_add_n(out, s, *n);
         return true;
     }
     *is_class = false;
@@ -126,7 +159,10 @@ static bool translate(const char *regex, str *out, genet_err *err)
             continue;
         }
         if (in_class && (*s == '[' || !strncmp(s, "&&", 2))) return refuse(s, 2, err);
-        if (!in_class && strchr("^$", *s)) return refuse(s, 1, err);
+        if (!in_class && strchr("^$", *s)) {         /* of a line, always */
+            genet__str_printf(out, "(?m:%c)", *s++);
+            continue;
+        }
         if (!in_class && *s == '(') TRY(check_group(s, err));
         if (!in_class && *s == '{') TRY(check_braces(s, err));
         if (!in_class && *s == '[') {
@@ -273,15 +309,15 @@ static bool split_valid(splitting *w, const char *text, size_t n)
     for (size_t i = 0; i < n;) {
         size_t word = w->p->words ? ascii_word(text + i, n - i) : 0;
         if (word) {
-            TRY(w->piece(w->user, text + i, word));
+            TRY(w->piece(w->user, text + i, word, true));
             i += word;
             continue;
         }
         int rc = match_at(w, text, n, i);
         if (rc < 0 && rc != PCRE2_ERROR_NOMATCH) return match_failed(rc, w->err);
         size_t from = rc < 0 ? n : range[0], to = rc < 0 ? n : range[1];
-        if (from > i) TRY(w->piece(w->user, text + i, from - i));
-        if (to > from) TRY(w->piece(w->user, text + from, to - from));
+        if (from > i) TRY(w->piece(w->user, text + i, from - i, false));
+        if (to > from) TRY(w->piece(w->user, text + from, to - from, true));
         i = to > i ? to : n;
     }
     return true;
@@ -306,48 +342,33 @@ static size_t run_of(const char *s, size_t n, bool *valid)
     return i;
 }
 
-bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user, genet_err *err)
+/* The scratch owes nothing to a pattern: it must outlive none. */
+bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user, void **scratch,
+                          genet_err *err)
 {
-    splitting w = { p, pcre2_match_data_create(1, p->memory), piece, user, err };
-    bool ok = w.match || genet__err_memory(err);
+    if (!*scratch) {
+        pcre2_general_context *memory = pcre2_general_context_create(memory_new, memory_free, NULL);
+        *scratch = memory ? pcre2_match_data_create(1, memory) : NULL;
+        pcre2_general_context_free(memory);
+    }
+    if (!*scratch) return genet__err_memory(err);
+    splitting w = { p, *scratch, piece, user, err };
+    bool ok = true;
     for (size_t i = 0; ok && i < n;) {
         bool valid;
         size_t run = run_of(text + i, n - i, &valid);
-        ok = valid ? split_valid(&w, text + i, run) : piece(user, text + i, run);
+        ok = valid ? split_valid(&w, text + i, run) : piece(user, text + i, run, false);
         i += run;
     }
-    pcre2_match_data_free(w.match);
     return ok;
 }
 
-/* --- words ------------------------------------------------------------------------------------------------------- */
-
-/* \w of Unicode Technical Standard 18, annex C, which the added tokens of the tokenizers library go by: alphabetic
- * (the circled letters are symbols that count), marks, decimal numbers, connectors, joiners. */
-#define WORD \
-    "[" LETTERS NEW_DIGITS NEW_MARKS "\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}" \
-    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"
-
-static bool add_words(pattern *p, char_set *out, genet_err *err)
+void genet__pattern_scratch_release(void *scratch)
 {
-    pcre2_match_data *match = pcre2_match_data_create(1, p->memory);
-    if (!match) return genet__err_memory(err);
-    int rc = 0;
-    for (uint32_t c = 0; c < 0x110000 && (rc >= 0 || rc == PCRE2_ERROR_NOMATCH); c++) {
-        char letter[4];
-        if (c >= 0xd800 && c < 0xe000) continue;
-        int n = genet__utf8_encode(c, letter);
-        rc = pcre2_match(p->code, (PCRE2_SPTR)letter, (PCRE2_SIZE)n, 0, PCRE2_NO_UTF_CHECK, match, NULL);
-        if (rc >= 0) char_set_add(out, c);
-    }
-    pcre2_match_data_free(match);
-    return rc >= 0 || rc == PCRE2_ERROR_NOMATCH ? true : match_failed(rc, err);
+    pcre2_match_data_free(scratch);
 }
 
-bool genet__pattern_words(char_set *out, genet_err *err)
+bool genet__pattern_is_gpt2(const pattern *p)
 {
-    pattern *p = genet__alloc(sizeof *p);
-    bool ok = p ? compile(p, WORD, err) && add_words(p, out, err) : genet__err_memory(err);
-    genet__pattern_free(p);
-    return ok;
+    return p->words;
 }

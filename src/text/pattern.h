@@ -17,11 +17,12 @@ void genet__pattern_free(pattern *p);
 const char *genet__pattern_text(const pattern *p);
 
 /* The pre-tokens of text: calls piece for each in order, together they are all of text: the matches, and whatever
- * lies between them; bytes that are not UTF-8 match nothing.  False: piece said so, or err says why. */
-typedef bool pre_token_fn(void *user, const char *text, size_t n);
-bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user, genet_err *err);
-
-/* Add the letters, numbers, marks and connectors: what makes words to the tokenizers library, which looks for them
- * around added tokens. */
-bool genet__pattern_words(char_set *out, genet_err *err);
+ * lies between them; bytes that are not UTF-8 match nothing.  False: piece said so, or err says why.  *scratch, NULL at
+ * first, is kept from call to call for any patterns, also by piece; then release it. */
+typedef bool pre_token_fn(void *user, const char *text, size_t n, bool match);
+bool genet__pattern_split(const pattern *p, const char *text, size_t n, pre_token_fn *piece, void *user, void **scratch,
+                          genet_err *err);
+void genet__pattern_scratch_release(void *scratch);
+/* Is it GPT-2's? */
+bool genet__pattern_is_gpt2(const pattern *p);
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_pipeline.h"
 
 void genet__token_list_release(token_list *l)
 {
@@ -16,6 +16,9 @@ void genet__tokenizer_free(tokenizer *t)
 {
     if (!t) return;
     if (t->release) t->release(t);
+    json_decref(t->config);
+    json_decref(t->truncation);
+    json_decref(t->padding);
     genet__arena_release(&t->arena);
     genet__free(t);
 }
@@ -24,7 +27,13 @@ void genet__tokenizer_free(tokenizer *t)
 
 const char *genet__tokenizer_kind(const tokenizer *t)
 {
-    return t->kind->name;
+    return t->kind == &genet__tokenizer_pipeline ? ((const pipeline *)t->table)->row->name : t->kind->name;
+}
+
+bool genet__tokenizer_has_gaps(const tokenizer *t)
+{
+    if (t->kind == &genet__tokenizer_pipeline) return ((const pipeline *)t->table)->gaps;
+    return t->kind == &genet__tokenizer_word;
 }
 
 int genet__tokenizer_size(const tokenizer *t)
@@ -42,8 +51,10 @@ bool genet__tokenizer_encode(const tokenizer *t, const char *text, size_t n, tok
 bool genet__tokenizer_encode_at(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad,
                                 genet_err *err)
 {
-    *bad = 0;
-    return n == 0 || genet__added_encode(t, text, n, out, bad, err);
+    token_run r = { .t = t, .sink = { .ids = out }, .err = err };
+    bool ok = genet__run_encode(&r, text, n, bad);
+    genet__run_release(&r);
+    return ok;
 }
 
 int32_t genet__tokenizer_find(const tokenizer *t, const char *piece, size_t n_bytes)
@@ -71,6 +82,8 @@ int32_t genet__tokenizer_unknown(const tokenizer *t)
 
 int32_t genet__tokenizer_end(const tokenizer *t)
 {
+    for (int i = 0; t->end && i < t->n_added; i++)
+        if (!strcmp(t->added[i].content, t->end)) return t->added[i].id;
     static const char *const ends[] = { "<|endoftext|>", "</s>", "<eos>", "<|im_end|>" };
     for (size_t k = 0; k < sizeof ends / sizeof *ends; k++)
         for (int i = 0; i < t->n_added; i++)
@@ -90,15 +103,32 @@ const char *genet__tokenizer_piece(const tokenizer *t, int32_t id, size_t *n_byt
     return t->bytes + t->start[id];
 }
 
+const char *genet__tokenizer_token(const tokenizer *t, int32_t id, size_t *n_bytes)
+{
+    const added_token *a = genet__added_find(t, id);
+    if (a) *n_bytes = a->n_bytes;
+    return a ? a->content : t->kind->token ? t->kind->token(t, id, n_bytes) : genet__tokenizer_piece(t, id, n_bytes);
+}
+
 bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, str *out, genet_err *err)
 {
+    return genet__tokenizer_decode_text(t, id, n, true, out, err);
+}
+
+bool genet__tokenizer_decode_text(const tokenizer *t, const int32_t *id, int64_t n, bool special, str *out, genet_err *err)
+{
+    int32_t before = -1;
+    for (int64_t i = 0; i < n; i++)
+        if (!genet__tokenizer_piece(t, id[i], NULL))
+            return genet__err_set(err, GENET_ERR_USAGE, "token id %d is outside the vocabulary of %d", id[i], t->n);
+    if (t->kind->decode) return t->kind->decode(t, id, n, special, out, err);
     for (int64_t i = 0; i < n; i++) {
         size_t n_bytes = 0;
         const char *piece = genet__tokenizer_piece(t, id[i], &n_bytes);
-        if (!piece)
-            return genet__err_set(err, GENET_ERR_USAGE, "token id %d is outside the vocabulary of %d", id[i], t->n);
-        if (i) genet__str_add(out, genet__tokenizer_between(t, id[i - 1], id[i]));
+        if (!special && genet__tokenizer_is_special(t, id[i])) continue;
+        if (before >= 0) genet__str_add(out, genet__tokenizer_between(t, before, id[i]));
         genet__str_add_n(out, piece, n_bytes);
+        before = id[i];
     }
     return out->failed ? genet__err_memory(err) : true;
 }
@@ -108,7 +138,7 @@ void genet__tokenizer_hash(const tokenizer *t, char hex[HASH_HEX])
 {
     sha256 s;
     genet__sha256_init(&s);
-    genet__sha256_add(&s, t->kind->name, strlen(t->kind->name) + 1);
+    genet__sha256_add(&s, genet__tokenizer_kind(t), strlen(genet__tokenizer_kind(t)) + 1);
     for (int i = 0; i < t->n; i++) {
         uint32_t n = t->start[i + 1] - t->start[i];
         const unsigned char length[4] = { n & 255, n >> 8 & 255, n >> 16 & 255, n >> 24 & 255 };

@@ -23,8 +23,10 @@ bool genet__tokenizer_exists(const char *folder);
 bool genet__tokenizer_save(const tokenizer *t, const char *folder, genet_err *err);
 void genet__tokenizer_free(tokenizer *t);
 
-/* "char", "word", "bpe" */
+/* "char", "word", "bpe", or another model's name */
 const char *genet__tokenizer_kind(const tokenizer *t);
+/* Is the white space between words in no token? */
+bool genet__tokenizer_has_gaps(const tokenizer *t);
 int  genet__tokenizer_size(const tokenizer *t);
 /* Append the ids of text (n bytes) to out.  char: a character that is not in the vocabulary, and bytes that are not
  * UTF-8, are errors that name it and where.  word: what is not in the vocabulary becomes the unknown token.  bpe:
@@ -38,10 +40,14 @@ bool genet__tokenizer_encode_at(const tokenizer *t, const char *text, size_t n, 
 /* Append the text of ids to out: the pieces, for words with what stands between them.  bpe and char
  * give back exactly the bytes that were encoded. */
 bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, str *out, genet_err *err);
+/* The same; special: the special tokens too. */
+bool genet__tokenizer_decode_text(const tokenizer *t, const int32_t *id, int64_t n, bool special, str *out, genet_err *err);
 /* What decoding puts between the pieces of two neighbours (" " between words; "" for bpe and char). */
 const char *genet__tokenizer_between(const tokenizer *t, int32_t before, int32_t id);
 /* The bytes that id stands for (not terminated), or NULL out of range. */
 const char *genet__tokenizer_piece(const tokenizer *t, int32_t id, size_t *n_bytes);
+/* The token as the vocabulary writes it ("##ing", "Ġthe"; of an added token its content), or NULL. */
+const char *genet__tokenizer_token(const tokenizer *t, int32_t id, size_t *n_bytes);
 /* The id of a piece, or -1. */
 int32_t genet__tokenizer_find(const tokenizer *t, const char *piece, size_t n_bytes);
 /* Where text (n bytes, more to follow) may be cut: the longest beginning such that the ids of the two

@@ -1,28 +1,28 @@
 /* tokenizer_added.c - added tokens: contents that are found in text before it is tokenized, as Hugging Face's
  * tokenizers finds them.
  *
- * Two passes, because a normalizer would stand between them: first the tokens with "normalized": false are looked
- * for, then in what remains the others.  In a pass the leftmost match counts, of several the longest.  lstrip and
+ * Two passes, because normalizers stand between them: first the tokens with "normalized": false are looked
+ * for, then in what remains, once it is normalized, the others, normalized themselves.  In a pass the leftmost match counts, of several the longest.  lstrip and
  * rstrip take the white space beside a match, single_word drops one that word characters touch.
  *
  * Each set is sorted bytewise, so those beginning with the bytes at a place are a range that
  * narrows byte by byte. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
-#include "text/pattern.h"
 #include "text/space.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_pipeline.h"
 
 enum { ADDED_MAX = 1 << 20, N_PASSES = 2 };
 
 typedef struct added_set { const added_token **at; int n; bool first[256]; } added_set;
 typedef struct added_index {
     added_set set[N_PASSES];
-    char_set *word;             /* word characters, where some token is a single_word; else NULL */
     bool      touches;          /* some token looks at what stands beside it */
+    bool      changed;          /* some token is looked for in another form than its content */
 } added_index;
 
 /* --- reading ---------------------------------------------------------------------------------------------------- */
@@ -41,8 +41,12 @@ static bool read_flags(added_token *a, const json_t *j, const char *where, genet
 static bool read_one(tokenizer *t, const json_t *j, const char *where, genet_err *err)
 {
     added_token *a = &t->added[t->n_added];
+    static const char *const known[] = { "id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", NULL };
     const char *content;
+    char path[32];
     int64_t id;
+    snprintf(path, sizeof path, "added_tokens[%d]", t->n_added);
+    TRY(genet__json_known(j, known, where, path, err));
     TRY(genet__json_string(j, "content", where, &content, NULL, err) && genet__json_int(j, "id", where, &id, NULL, err) &&
         read_flags(a, j, where, err));
     if (!*content) return genet__err_set(err, GENET_ERR_FORMAT, "%s: a token of added_tokens is empty", where);
@@ -52,7 +56,7 @@ static bool read_one(tokenizer *t, const json_t *j, const char *where, genet_err
     a->content = genet__arena_strdup(&t->arena, content);
     a->n_bytes = strlen(content);
     a->id = (int32_t)id;
-    t->n_added++;
+    a->order = t->n_added++;
     return a->content || genet__err_memory(err);
 }
 
@@ -83,7 +87,24 @@ bool genet__added_read(tokenizer *t, const json_t *j, const char *where, genet_e
 
 static int by_content(const void *a, const void *b)
 {
-    return strcmp((*(const added_token *const *)a)->content, (*(const added_token *const *)b)->content);
+    return strcmp((*(const added_token *const *)a)->normal, (*(const added_token *const *)b)->normal);
+}
+
+/* What is looked for. */
+static bool find_normal(tokenizer *t, added_token *a, genet_err *err)
+{
+    token_run r = { .t = t, .err = err };
+    token_text content = { a->content, a->n_bytes, NULL, 0 }, normal = content;
+    bool ok = !a->normalized || !t->kind->normalize || t->kind->normalize(&r, &content, &normal);
+    char *copy = ok ? ARENA_ARRAY(&t->arena, char, (int64_t)normal.n + 1) : NULL;
+    if (copy && normal.n) memcpy(copy, normal.s, normal.n);
+    a->normal = copy;
+    a->n_normal = normal.n;
+    genet__run_release(&r);
+    if (!ok || !copy) return ok ? genet__err_memory(err) : false;
+    t->index->changed |= strcmp(a->normal, a->content) != 0;
+    return a->n_normal || genet__err_set(err, GENET_ERR_FORMAT, "added_tokens: nothing is left of \"%.40s\" when it is "
+                                         "normalized", a->content);
 }
 
 static bool index_set(tokenizer *t, added_set *s, bool normalized, genet_err *err)
@@ -93,9 +114,9 @@ static bool index_set(tokenizer *t, added_set *s, bool normalized, genet_err *er
     for (int i = 0; i < t->n_added; i++)
         if (t->added[i].normalized == normalized) s->at[s->n++] = &t->added[i];
     if (s->n) qsort(s->at, (size_t)s->n, sizeof *s->at, by_content);
-    for (int i = 0; i < s->n; i++) s->first[(unsigned char)s->at[i]->content[0]] = true;
+    for (int i = 0; i < s->n; i++) s->first[(unsigned char)s->at[i]->normal[0]] = true;
     for (int i = 1; i < s->n; i++)
-        if (!strcmp(s->at[i]->content, s->at[i - 1]->content))
+        if (!strcmp(s->at[i]->normal, s->at[i - 1]->normal))
             return genet__err_set(err, GENET_ERR_FORMAT, "added_tokens: \"%.40s\" stands there twice", s->at[i]->content);
     return true;
 }
@@ -105,14 +126,10 @@ bool genet__added_index(tokenizer *t, genet_err *err)
     if (!t->n_added) return true;
     added_index *x = t->index = ARENA_NEW(&t->arena, added_index);
     if (!x) return genet__err_memory(err);
-    bool single = false;
     for (int i = 0; i < t->n_added; i++) {
-        single |= t->added[i].single_word;
         x->touches |= t->added[i].single_word || t->added[i].lstrip || t->added[i].rstrip;
+        TRY(find_normal(t, &t->added[i], err));
     }
-    x->word = single ? ARENA_NEW(&t->arena, char_set) : NULL;
-    if (single && !x->word) return genet__err_memory(err);
-    if (single) TRY(genet__pattern_words(x->word, err));
     return index_set(t, &x->set[0], false, err) && index_set(t, &x->set[1], true, err);
 }
 
@@ -161,7 +178,7 @@ static int lower(const added_set *s, int low, int high, size_t depth, int c)
 {
     while (low < high) {
         int middle = (low + high) / 2;
-        if ((unsigned char)s->at[middle]->content[depth] < c) low = middle + 1;
+        if ((unsigned char)s->at[middle]->normal[depth] < c) low = middle + 1;
         else high = middle;
     }
     return low;
@@ -177,21 +194,16 @@ static const added_token *longest_at(const added_set *s, const char *text, size_
         low = lower(s, low, high, depth, c);
         high = lower(s, low, high, depth, c + 1);
         if (low == high) break;
-        if (s->at[low]->n_bytes == depth + 1) found = s->at[low];
+        if (s->at[low]->n_normal == depth + 1) found = s->at[low];
     }
     return found;
 }
 
-static bool is_word(const added_index *x, uint32_t c)
-{
-    return x->word->bit[c >> 6] >> (c & 63) & 1;
-}
-
-static bool is_single(const added_index *x, const char *text, size_t n, size_t from, size_t to)
+static bool is_single(const char *text, size_t n, size_t from, size_t to)
 {
     uint32_t c;
-    if (genet__utf8_before(text, from, &c) && is_word(x, c)) return false;
-    return genet__utf8_decode(text + to, n - to, &c) <= 0 || !is_word(x, c);
+    if (genet__utf8_before(text, from, &c) && genet__is_word(c)) return false;
+    return genet__utf8_decode(text + to, n - to, &c) <= 0 || !genet__is_word(c);
 }
 
 /* Where the white space that ends at i begins, and where that beginning at i ends. */
@@ -209,53 +221,49 @@ static size_t space_after(const char *text, size_t i, size_t n)
     return i;
 }
 
-static bool encode_pass(const tokenizer *t, int pass, const char *text, size_t n, token_list *out, size_t *bad,
-                        genet_err *err);
+static bool encode_pass(token_run *r, int pass, const token_text *text);
 
-/* What lies between added tokens: text[from .. to). */
-static bool encode_rest(const tokenizer *t, int pass, const char *text, size_t from, size_t to, token_list *out,
-                        size_t *bad, genet_err *err)
+/* What lies between added tokens: bytes [from, to) of text. */
+static bool encode_rest(token_run *r, int pass, const token_text *text, size_t from, size_t to)
 {
     if (from >= to) return true;
-    *bad = 0;
-    bool ok = pass < N_PASSES ? encode_pass(t, pass, text + from, to - from, out, bad, err)
-                              : t->kind->encode(t, text + from, to - from, out, bad, err);
-    *bad += from;
-    return ok;
+    token_text rest = genet__token_text_slice(text, from, to);
+    if (pass == N_PASSES) return r->t->kind->encode(r, &rest);
+    if (pass == 0 || !r->t->kind->normalize) return encode_pass(r, pass, &rest);
+    r->bad = rest.s;
+    TRY(r->t->kind->normalize(r, &rest, &rest));
+    return encode_pass(r, pass, &rest);
 }
 
 /* A match may begin in the white space that rstrip took for the one before: the library counts it all the same, unless
  * lstrip leaves nothing of it.  space_end is where the white space ends that rstrip looked through last: further matches
  * in there end with it, and no byte is looked at twice. */
-static bool encode_pass(const tokenizer *t, int pass, const char *text, size_t n, token_list *out, size_t *bad,
-                        genet_err *err)
+static bool encode_pass(token_run *r, int pass, const token_text *all)
 {
-    const added_set *s = &t->index->set[pass];
-    size_t done = 0, space_end = 0;
+    static const added_set none = { 0 };
+    const added_set *s = r->t->index ? &r->t->index->set[pass] : &none;
+    const char *text = all->s;
+    size_t done = 0, space_end = 0, n = all->n;
     for (size_t i = 0; s->n && i < n;) {
         const added_token *a = s->first[(unsigned char)text[i]] ? longest_at(s, text + i, n - i) : NULL;
-        size_t from = i, to = i + (a ? a->n_bytes : 1);
+        size_t from = i, to = i + (a ? a->n_normal : 1);
         i = to;
-        if (!a || (a->single_word && !is_single(t->index, text, n, from, to))) continue;
+        if (!a || (a->single_word && !is_single(text, n, from, to))) continue;
         if (a->lstrip) from = space_before(text, from < done ? done : from, done);
         if (a->rstrip && to > space_end) space_end = space_after(text, to, n);
         if (a->rstrip) to = space_end;
         if (from >= to) continue;
-        TRY(encode_rest(t, pass + 1, text, done, from, out, bad, err));
-        if (out->n == out->cap && (out->n == INT32_MAX || !GROW(out->at, out->n, out->cap)))
-            return genet__err_memory(err);
-        out->at[out->n++] = a->id;
+        TRY(encode_rest(r, pass + 1, all, done, from));
+        token_text found = genet__token_text_slice(all, from, to);
+        TRY(genet__run_add(r, a->id, &found));
         done = to;
     }
-    return encode_rest(t, pass + 1, text, done, n, out, bad, err);
+    return encode_rest(r, pass + 1, all, done, n);
 }
 
-bool genet__added_encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
+bool genet__added_encode(token_run *r, const token_text *text)
 {
-    int before = out->n;
-    bool ok = encode_rest(t, t->index ? 0 : N_PASSES, text, 0, n, out, bad, err);
-    if (!ok) out->n = before;
-    return ok;
+    return encode_rest(r, r->t->index || r->t->kind->normalize ? 0 : N_PASSES, text, 0, text->n);
 }
 
 /* --- cutting ---------------------------------------------------------------------------------------------------- */
@@ -288,6 +296,7 @@ static bool may_cut(const tokenizer *t, const char *text, size_t n, size_t i)
 size_t genet__added_cut(const tokenizer *t, const char *text, size_t n)
 {
     size_t known = n;
+    if (t->index && t->index->changed) return 0;
     for (;;) {
         size_t i = t->kind->cut ? t->kind->cut(t, text, known) : known;
         if (i == 0 || !t->index || may_cut(t, text, n, i)) return i;

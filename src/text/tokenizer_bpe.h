@@ -1,44 +1,44 @@
-/* tokenizer_bpe.h - the tables of a byte-level BPE tokenizer, between tokenizer_bpe.c (which makes and uses
- * them) and tokenizer_bpe_file.c (which fills them from tokenizer.json).  For these two only. */
+/* tokenizer_bpe.h - the tables of a BPE model, between tokenizer_bpe.c (which uses them) and tokenizer_bpe_file.c (which
+ * fills them from tokenizer.json).  For these two only. */
 #ifndef GENET_TEXT_TOKENIZER_BPE_H
 #define GENET_TEXT_TOKENIZER_BPE_H
-#include "text/pattern.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_model.h"
 #include "text/tokenizer_train.h"
+#include "text/vocabulary.h"
 
-enum { BPE_PIECES_MAX = 16 << 20 };
+enum { BPE_AFFIX_MAX = 64 };        /* bytes of the prefix, and of the suffix */
 
-/* Open addressing.  key: the bytes themselves up to eight, else their hash; n_bytes1: their number + 1, 0: empty;
- * whole: merging these bytes gives id alone. */
-typedef struct bpe_word { uint64_t key; int32_t id; uint32_t n_bytes1 : 31, whole : 1; } bpe_word;
 typedef struct bpe_pair { int32_t left, right, rank, joined; } bpe_pair;     /* joined < 0: empty */
 
 typedef struct bpe {
-    pattern   *pattern;
-    bool       gpt2, add_prefix_space, ignore_merges;       /* gpt2: ByteLevel's own pattern */
-    bpe_word  *word;
+    vocabulary v;                   /* pieces as the file has them */
+    vocabulary bytes;               /* where takes_bytes: those made of letters of the byte alphabet, as bytes */
+    vocabulary *words;              /* the one of the two that pre-tokens are looked for in; a slot's mark: merging these
+                                       bytes gives this id alone */
+    bool       takes_bytes;
     bpe_pair  *pair;
-    bpe_merge *merge;           /* by rank */
-    int        n_merge, n_model;            /* n_model: ids below it stand in model.vocab, the others are added */
-    char      *grown;           /* all pieces, where they are made one by one; else NULL */
-    int        grown_cap;
-    uint64_t   word_mask, pair_mask;
-    int        word_shift, pair_shift;
-    int32_t    byte[256];       /* ids of the single bytes; -1: none */
+    bpe_merge *merge;               /* by rank */
+    int        n_merge;
+    uint64_t   pair_mask;
+    int        pair_shift;
+    int32_t    byte[256];           /* ids of single bytes (characters below 128, unless takes_bytes); -1: none */
+    int32_t    fallback[256];       /* ids of "<0x00>" ..., where byte_fallback holds; -1: none */
+    char      *unk_token;           /* NULL: none */
+    int32_t    unknown;             /* its id, or -1 */
+    char      *prefix, *suffix;     /* of pieces that go on with a word, that end one; NULL: none */
+    size_t     n_prefix, n_suffix;
+    bool       byte_fallback, fuse_unk, ignore_merges, splits_at_mark;
+    json_t    *dropout;             /* null or 0: as the file has it */
 } bpe;
 
-/* letter: of a byte; byte: of a character, -1: none; order: bytes by their letters. */
-typedef struct bpe_alphabet { uint16_t letter[256]; int16_t byte[0x144]; uint8_t order[256]; } bpe_alphabet;
-void genet__bpe_alphabet(bpe_alphabet *a);
+/* Room for n merges; then every merge, then index. */
+bool genet__bpe_room(bpe *b, int n_merges, genet_err *err);
+void genet__bpe_add_merge(bpe *b, int32_t left, int32_t right, int32_t joined);
+/* Once pieces, merges and takes_bytes are settled. */
+void genet__bpe_index(bpe *b);
+void genet__bpe_free(void *m);
 
-/* Empty tables with room; t->table is there.  Then every piece, every merge, then mark. */
-bool genet__bpe_index(tokenizer *t, int n_pieces, int n_merges, genet_err *err);
-void genet__bpe_add_piece(tokenizer *t, int32_t id);
-void genet__bpe_add_merge(tokenizer *t, int32_t left, int32_t right, int32_t joined);
-void genet__bpe_mark_whole(tokenizer *t);
-int32_t genet__bpe_find(const tokenizer *t, const char *s, size_t n);
-void genet__bpe_release(tokenizer *t);
-
-bool genet__bpe_load(tokenizer *t, const json_t *j, const char *where, genet_err *err);
-json_t *genet__bpe_to_json(const tokenizer *t);
+void *genet__bpe_load(const json_t *model, const char *where, genet_err *err);
+json_t *genet__bpe_to_json(const void *m);
+bool genet__bpe_settle(void *m, bool bytes, bool *taken, genet_err *err);
 #endif

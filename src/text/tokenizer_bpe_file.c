@@ -1,369 +1,303 @@
-/* tokenizer_bpe_file.c - byte-level BPE in Hugging Face's tokenizer.json.
- *
- * model.vocab holds pieces in the byte alphabet with their ids, model.merges pairs of them by rank, pre_tokenizer the
- * pattern.  Added tokens stand in text as they are; those in model.vocab too keep that id, the others follow.  Every
- * field that would change ids in a way not done here is refused by name; truncation and padding are the
- * caller's business, in transformers too. */
-#include <inttypes.h>
+/* tokenizer_bpe_file.c - a BPE model in Hugging Face's tokenizer.json: "vocab" and "merges", and what becomes of characters
+ * that are in neither; and BPE learned here, which is made as its file would be read. */
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
 #include "text/tokenizer_bpe.h"
+#include "text/tokenizer_part.h"
 
-typedef struct reading {
-    tokenizer   *t;
-    const char  *where;
-    bpe_alphabet alphabet;
-    const char **key;           /* of each id, in the JSON; NULL: none yet */
-    char        *text;          /* room for two pieces */
-    size_t       longest;       /* bytes of the longest key */
-    genet_err   *err;
-} reading;
+/* --- reading ---------------------------------------------------------------------------------------------------- */
 
-static const char *type_of(const json_t *j)
+static const char *const known[] = { "type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                                     "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges", NULL };
+
+/* A string, or null and then *to stays NULL; "" is one. */
+static bool read_string(const json_t *model, const char *field, char **to, const char *where, genet_err *err)
 {
-    const char *s = json_string_value(json_object_get(j, "type"));
-    return s ? s : "";
+    const json_t *j = json_object_get(model, field);
+    if (!j || json_is_null(j)) return true;
+    if (!json_is_string(j)) return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.%s must be a string", where, field);
+    *to = genet__strdup(json_string_value(j));
+    return *to || genet__err_memory(err);
 }
 
-static bool refuse(const char *where, const char *field, const char *value, genet_err *err)
+static bool read_affix(const json_t *model, const char *field, char **to, size_t *n, const char *where, genet_err *err)
 {
-    if (!*value) return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s: the type is missing", where, field);
-    return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s: \"%.60s\" is not known to this version for a BPE model", where,
-                          field, value);
+    TRY(read_string(model, field, to, where, err));
+    *n = *to ? strlen(*to) : 0;
+    return *n <= BPE_AFFIX_MAX ||
+           genet__err_set(err, GENET_ERR_FORMAT, "%s: model.%s has %zu bytes; at most %d", where, field, *n, BPE_AFFIX_MAX);
 }
 
-/* --- pre_tokenizer and what stands around ------------------------------------------------------------------------ */
-
-static bool set_pattern(bpe *b, pattern *p, const char *where, genet_err *err)
+/* null or absent is false. */
+static bool read_flag(const json_t *model, const char *field, bool *to, const char *where, genet_err *err)
 {
-    b->pattern = p;
-    return p || genet__err_prefix(err, "%s: pre_tokenizer: ", where);
-}
-
-/* {"type": "Split", "pattern": {"Regex": ...}, "behavior": "Isolated", "invert": false} */
-static bool read_split(bpe *b, const json_t *j, const char *where, genet_err *err)
-{
-    const char *regex = json_string_value(json_object_get(json_object_get(j, "pattern"), "Regex"));
-    const char *behavior = json_string_value(json_object_get(j, "behavior"));
-    if (!regex) return genet__err_set(err, GENET_ERR_FORMAT, "%s: pre_tokenizer: Split has no pattern \"Regex\"", where);
-    if (!behavior || strcmp(behavior, "Isolated"))
-        return refuse(where, "pre_tokenizer: Split's behavior", behavior ? behavior : "", err);
-    if (json_is_true(json_object_get(j, "invert"))) return refuse(where, "pre_tokenizer: Split's invert", "true", err);
-    return set_pattern(b, genet__pattern_new(regex, err), where, err);
-}
-
-static bool read_byte_level(const json_t *j, const char *where, bool *space, bool *use_regex, genet_err *err)
-{
-    bool found;
-    *use_regex = true;
-    if (strcmp(type_of(j), "ByteLevel")) return refuse(where, "pre_tokenizer", type_of(j), err);
-    return genet__json_bool(j, "add_prefix_space", where, space, NULL, err) &&
-           genet__json_bool(j, "use_regex", where, use_regex, &found, err);
-}
-
-static bool read_pre_tokenizer(bpe *b, const json_t *j, const char *where, genet_err *err)
-{
-    const json_t *parts = json_object_get(j, "pretokenizers");
-    bool use_regex, sequence = !strcmp(type_of(j), "Sequence");
-    const json_t *last = sequence ? json_array_get(parts, json_array_size(parts) - 1) : j;
-    TRY(read_byte_level(last, where, &b->add_prefix_space, &use_regex, err));
-    if (!sequence || json_array_size(parts) == 1) {
-        if (!use_regex) return refuse(where, "pre_tokenizer: use_regex", "false", err);
-        b->gpt2 = true;
-        return set_pattern(b, genet__pattern_gpt2(err), where, err);
-    }
-    const json_t *split = json_array_get(parts, 0);
-    if (json_array_size(parts) != 2 || strcmp(type_of(split), "Split"))
-        return refuse(where, "pre_tokenizer: Sequence of", type_of(split), err);
-    if (use_regex) return refuse(where, "pre_tokenizer: use_regex after Split", "true", err);
-    if (b->add_prefix_space) return refuse(where, "pre_tokenizer: add_prefix_space after Split", "true", err);
-    return read_split(b, split, where, err);
-}
-
-/* {"type": "TemplateProcessing", "single": [{"Sequence": ...}]} adds nothing. */
-static bool is_bare_template(const json_t *j)
-{
-    const json_t *single = json_object_get(j, "single");
-    return !strcmp(type_of(j), "TemplateProcessing") && json_array_size(single) == 1 &&
-           json_object_get(json_array_get(single, 0), "Sequence");
-}
-
-static bool check_pipeline(const json_t *j, const char *where, genet_err *err)
-{
-    const json_t *normalizer = json_object_get(j, "normalizer"), *post = json_object_get(j, "post_processor");
-    const json_t *decoder = json_object_get(j, "decoder");
-    if (normalizer && !json_is_null(normalizer)) return refuse(where, "normalizer", type_of(normalizer), err);
-    if (post && !json_is_null(post) && strcmp(type_of(post), "ByteLevel") && !is_bare_template(post))
-        return refuse(where, "post_processor", type_of(post), err);
-    return !strcmp(type_of(decoder), "ByteLevel") || refuse(where, "decoder", type_of(decoder), err);
-}
-
-/* What must be absent, null, false, 0 or "". */
-static bool check_model(const json_t *model, const char *where, genet_err *err)
-{
-    static const char *const off[] = { "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                                       "byte_fallback" };
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
-        const json_t *x = json_object_get(model, off[i]);
-        bool none = !x || json_is_null(x) || json_is_false(x) || (json_is_number(x) && json_number_value(x) == 0) ||
-                    (json_is_string(x) && json_string_length(x) == 0);
-        if (!none)
-            return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.%s must be off: this version's BPE is byte-level and "
-                                  "has no use for it", where, off[i]);
-    }
+    const json_t *j = json_object_get(model, field);
+    if (j && !json_is_null(j) && !json_is_boolean(j))
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.%s must be true or false", where, field);
+    *to = json_is_true(j);
     return true;
 }
 
-/* --- model.vocab ------------------------------------------------------------------------------------------------- */
+/* Dropping merges by chance is for training alone. */
+static bool read_dropout(bpe *b, const json_t *model, const char *where, genet_err *err)
+{
+    json_t *j = json_object_get(model, "dropout");
+    if (j && !json_is_null(j) && !(json_is_number(j) && json_number_value(j) == 0))
+        return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.dropout must be null or 0: text is not tokenized by chance "
+                              "here", where);
+    b->dropout = j ? json_incref(j) : NULL;
+    return true;
+}
+
+static bool bad_merge(const char *where, size_t i, const char *words, const char *piece, size_t n, genet_err *err)
+{
+    return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.merges[%zu]: %s \"%.*s\"", where, i, words,
+                          n > 60 ? 60 : (int)n, piece);
+}
+
+/* The right part loses the prefix of what goes on with a word. */
+static bool add_merge(bpe *b, size_t i, const char *l, size_t nl, const char *r, size_t nr, str *text, const char *where,
+                      genet_err *err)
+{
+    int32_t left = genet__vocabulary_find(&b->v, l, nl), right = genet__vocabulary_find(&b->v, r, nr);
+    if (left < 0) return bad_merge(where, i, "model.vocab has no piece", l, nl, err);
+    if (right < 0) return bad_merge(where, i, "model.vocab has no piece", r, nr, err);
+    if (nr < b->n_prefix) return bad_merge(where, i, "there is no room for the prefix in", r, nr, err);
+    genet__str_clear(text);
+    genet__str_add_n(text, l, nl);
+    genet__str_add_n(text, r + b->n_prefix, nr - b->n_prefix);
+    if (text->failed) return genet__err_memory(err);
+    int32_t joined = genet__vocabulary_find(&b->v, genet__str(text), text->n);
+    if (joined < 0) return bad_merge(where, i, "model.vocab lacks what it makes, of", l, nl, err);
+    genet__bpe_add_merge(b, left, right, joined);
+    return true;
+}
+
+/* "a b", or ["a", "b"]. */
+static bool read_merge(bpe *b, size_t i, const json_t *j, str *text, const char *where, genet_err *err)
+{
+    const json_t *l = json_array_get(j, 0), *r = json_array_get(j, 1);
+    if (json_array_size(j) == 2 && json_is_string(l) && json_is_string(r))
+        return add_merge(b, i, json_string_value(l), json_string_length(l), json_string_value(r), json_string_length(r), text,
+                         where, err);
+    const char *s = json_string_value(j), *space = s ? strchr(s, ' ') : NULL;
+    if (!space || strchr(space + 1, ' '))
+        return bad_merge(where, i, "must be two pieces, not", s ? s : "", s ? strlen(s) : 0, err);
+    return add_merge(b, i, s, (size_t)(space - s), space + 1, strlen(space + 1), text, where, err);
+}
+
+static bool read_merges(bpe *b, const json_t *list, const char *where, genet_err *err)
+{
+    str text = { 0 };
+    size_t n = json_array_size(list);
+    if (!json_is_array(list)) return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.merges must be an array", where);
+    if (n > VOCABULARY_MAX) return genet__err_set(err, GENET_ERR_FORMAT, "%s: more than %d merges", where, VOCABULARY_MAX);
+    bool ok = genet__bpe_room(b, (int)n, err);
+    for (size_t i = 0; ok && i < n; i++) ok = read_merge(b, i, json_array_get(list, i), &text, where, err);
+    genet__str_release(&text);
+    return ok;
+}
+
+static bool read_all(bpe *b, const json_t *model, const char *where, genet_err *err)
+{
+    TRY(genet__json_known(model, known, where, "model", err));
+    TRY(read_dropout(b, model, where, err) && read_string(model, "unk_token", &b->unk_token, where, err));
+    TRY(read_affix(model, "continuing_subword_prefix", &b->prefix, &b->n_prefix, where, err));
+    TRY(read_affix(model, "end_of_word_suffix", &b->suffix, &b->n_suffix, where, err));
+    TRY(read_flag(model, "fuse_unk", &b->fuse_unk, where, err) && read_flag(model, "byte_fallback", &b->byte_fallback, where, err));
+    TRY(read_flag(model, "ignore_merges", &b->ignore_merges, where, err));
+    return genet__vocabulary_read(&b->v, json_object_get(model, "vocab"), where, "model.vocab", err) &&
+           read_merges(b, json_object_get(model, "merges"), where, err);
+}
+
+void *genet__bpe_load(const json_t *model, const char *where, genet_err *err)
+{
+    bpe *b = genet__alloc(sizeof *b);
+    if (!b) genet__err_memory(err);
+    if (b && read_all(b, model, where, err)) return b;
+    genet__bpe_free(b);
+    return NULL;
+}
+
+/* --- bytes ------------------------------------------------------------------------------------------------------ */
 
 /* The bytes of a piece in the byte alphabet, at to; their number, or -1: other characters. */
-static int64_t to_bytes(const bpe_alphabet *a, const char *s, size_t n, char *to)
+static int64_t to_bytes(const char *s, size_t n, char *to)
 {
     int64_t length = 0;
     for (size_t i = 0; i < n;) {
         uint32_t c;
         int k = genet__utf8_decode(s + i, n - i, &c);
-        if (k <= 0 || c >= sizeof a->byte / sizeof *a->byte || a->byte[c] < 0) return -1;
-        to[length++] = (char)a->byte[c];
+        int byte = k > 0 ? genet__letter_byte(c) : -1;
+        if (byte < 0) return -1;
+        to[length++] = (char)byte;
         i += (size_t)k;
     }
     return length;
 }
 
-static bool place(reading *r, const char *key, json_int_t id)
+/* Visible ASCII is its own letter. */
+static bool is_visible(const char *s)
 {
-    if (id < 0 || id >= r->t->n)
-        return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: model.vocab: the id %" PRId64 " of \"%.40s\" is outside 0..%d, "
-                              "the ids of %d pieces without holes", r->where, (int64_t)id, key, r->t->n - 1, r->t->n);
-    if (r->key[id])
-        return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: \"%.40s\" and \"%.40s\" both have id %" PRId64, r->where,
-                              r->key[id], key, (int64_t)id);
-    r->key[id] = key;
-    if (strlen(key) > r->longest) r->longest = strlen(key);
+    for (; s && *s; s++)
+        if (*s <= ' ' || *s >= 0x7f) return false;
     return true;
 }
 
-/* Ids of all pieces: all different and all within means that none is missing. */
-static bool place_all(reading *r, json_t *vocabulary)
+/* Pieces with other letters never come from bytes: they are left out. */
+static bool fill_bytes(bpe *b)
 {
-    const char *key;
-    json_t *id;
-    json_object_foreach(vocabulary, key, id) {
-        if (!json_is_integer(id))
-            return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: model.vocab: the id of \"%.40s\" is not an integer",
-                                  r->where, key);
-        TRY(place(r, key, json_integer_value(id)));
+    char *to = genet__alloc(b->v.n_bytes + 1);
+    bool ok = to && genet__vocabulary_init(&b->bytes, b->v.count, NULL);
+    for (int32_t id = 0; ok && id < b->v.size; id++) {
+        size_t n;
+        const char *s = genet__vocabulary_piece(&b->v, id, &n);
+        int64_t length = s ? to_bytes(s, n, to) : -1;
+        if (length >= 0) ok = genet__vocabulary_add(&b->bytes, to, (size_t)length, id, NULL);
     }
-    for (int i = 0; i < r->t->n_added; i++) {
-        const added_token *a = &r->t->added[i];
-        const json_t *there = json_object_get(vocabulary, a->content);
-        if (there && json_integer_value(there) != a->id)
-            return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: added_tokens: \"%.40s\" has id %d, and %" PRId64
-                                  " in model.vocab", r->where, a->content, a->id, (int64_t)json_integer_value(there));
-        if (!there) TRY(place(r, a->content, a->id));
-    }
-    return true;
-}
-
-/* An added token's piece is what stands in the text, unless its content is a piece of model.vocab in the byte alphabet
- * as well: that piece keeps its bytes, for the library decodes it so (content "é", the letter of byte 0xe9). */
-static bool fill_piece(reading *r, int32_t id, bool in_model)
-{
-    tokenizer *t = r->t;
-    const char *key = r->key[id];
-    size_t n = strlen(key);
-    char *to = t->bytes + t->start[id];
-    int64_t length = in_model ? to_bytes(&r->alphabet, key, n, to) : -1;
-    if (in_model && length < 0 && !genet__added_find(t, id))
-        return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: model.vocab: \"%.40s\" (id %d) has characters outside the byte "
-                              "alphabet: this version's BPE is byte-level", r->where, key, id);
-    if (length < 0) memcpy(to, key, n);
-    t->start[id + 1] = t->start[id] + (uint32_t)(length < 0 ? n : (size_t)length);
-    if (length >= 0) genet__bpe_add_piece(t, id);
-    return true;
-}
-
-/* Ids below n_model are model.vocab's, in any order among themselves: added tokens follow, as the library counts. */
-static bool read_pieces(reading *r, json_t *vocabulary)
-{
-    tokenizer *t = r->t;
-    bpe *b = t->table;
-    b->n_model = (int)json_object_size(vocabulary);
-    TRY(place_all(r, vocabulary));
-    size_t bytes = 1;
-    for (int i = 0; i < t->n; i++) bytes += strlen(r->key[i]);
-    t->bytes = ARENA_ARRAY(&t->arena, char, (int64_t)bytes);
-    t->start = ARENA_ARRAY(&t->arena, uint32_t, (int64_t)t->n + 1);
-    r->text = genet__alloc(2 * r->longest + 2);
-    if (!t->bytes || !t->start || !r->text) return genet__err_memory(r->err);
-    for (int32_t i = 0; i < t->n; i++) {
-        bool in_model = i < b->n_model;
-        if (in_model != (json_object_get(vocabulary, r->key[i]) != NULL))
-            return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: added_tokens: the id %d of \"%.40s\" lies among the ids of "
-                                  "model.vocab", r->where, i, r->key[i]);
-        TRY(fill_piece(r, i, in_model));
-    }
-    return true;
-}
-
-/* --- model.merges ------------------------------------------------------------------------------------------------ */
-
-static bool bad_merge(const reading *r, size_t i, const char *words, const char *piece, size_t n)
-{
-    return genet__err_set(r->err, GENET_ERR_FORMAT, "%s: model.merges[%zu]: %s \"%.*s\"", r->where, i, words,
-                          n > 60 ? 60 : (int)n, piece);
-}
-
-/* The id of a piece whose bytes come to stand at to. */
-static int32_t part(const reading *r, size_t i, const char *s, size_t n, char *to, size_t *length)
-{
-    int64_t k = n <= r->longest ? to_bytes(&r->alphabet, s, n, to) : -1;
-    int32_t id = k > 0 ? genet__bpe_find(r->t, to, (size_t)k) : -1;
-    if (id < 0) bad_merge(r, i, "model.vocab has no piece", s, n);
-    *length = (size_t)(k < 0 ? 0 : k);
-    return id;
-}
-
-static bool add_merge(const reading *r, size_t i, const char *a, size_t na, const char *b, size_t nb)
-{
-    size_t left_bytes, right_bytes;
-    int32_t left = part(r, i, a, na, r->text, &left_bytes);
-    if (left < 0) return false;
-    int32_t right = part(r, i, b, nb, r->text + left_bytes, &right_bytes);
-    if (right < 0) return false;
-    int32_t joined = genet__bpe_find(r->t, r->text, left_bytes + right_bytes);
-    if (joined < 0) return bad_merge(r, i, "model.vocab lacks what it makes, of", a, na);
-    genet__bpe_add_merge(r->t, left, right, joined);
-    return true;
-}
-
-/* "a b", or ["a", "b"]. */
-static bool read_merge(const reading *r, size_t i, const json_t *j)
-{
-    const json_t *a = json_array_get(j, 0), *b = json_array_get(j, 1);
-    if (json_array_size(j) == 2 && json_is_string(a) && json_is_string(b))
-        return add_merge(r, i, json_string_value(a), json_string_length(a), json_string_value(b), json_string_length(b));
-    const char *s = json_string_value(j), *space = s ? strchr(s, ' ') : NULL;
-    if (!space || strchr(space + 1, ' '))
-        return bad_merge(r, i, "must be two pieces, not", s ? s : "", s ? strlen(s) : 0);
-    return add_merge(r, i, s, (size_t)(space - s), space + 1, strlen(space + 1));
-}
-
-static bool read_model(reading *r, json_t *vocabulary, const json_t *merges)
-{
-    tokenizer *t = r->t;
-    TRY(genet__bpe_index(t, t->n, (int)json_array_size(merges), r->err));
-    r->key = genet__alloc_array((size_t)t->n, sizeof *r->key);
-    if (!r->key) return genet__err_memory(r->err);
-    TRY(read_pieces(r, vocabulary));
-    for (size_t i = 0; i < json_array_size(merges); i++) TRY(read_merge(r, i, json_array_get(merges, i)));
-    genet__bpe_mark_whole(t);
-    return true;
-}
-
-bool genet__bpe_load(tokenizer *t, const json_t *j, const char *where, genet_err *err)
-{
-    const json_t *model = json_object_get(j, "model"), *merges = json_object_get(model, "merges");
-    json_t *vocabulary = json_object_get(model, "vocab");
-    bpe *b = t->table = ARENA_NEW(&t->arena, bpe);
-    if (!b) return genet__err_memory(err);
-    t->release = genet__bpe_release;
-    TRY(check_pipeline(j, where, err) && check_model(model, where, err));
-    bool found;
-    TRY(genet__json_bool(model, "ignore_merges", where, &b->ignore_merges, &found, err));
-    TRY(read_pre_tokenizer(b, json_object_get(j, "pre_tokenizer"), where, err));
-    size_t n = json_object_size(vocabulary);
-    if (n == 0) return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.vocab is missing or empty", where);
-    if (!json_is_array(merges)) return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.merges must be an array", where);
-    for (int i = 0; i < t->n_added; i++) n += !json_object_get(vocabulary, t->added[i].content);
-    if (n >= BPE_PIECES_MAX || json_array_size(merges) >= BPE_PIECES_MAX)
-        return genet__err_set(err, GENET_ERR_FORMAT, "%s: more than %d pieces", where, BPE_PIECES_MAX);
-    t->n = (int)n;
-    reading r = { .t = t, .where = where, .err = err };
-    genet__bpe_alphabet(&r.alphabet);
-    bool ok = read_model(&r, vocabulary, merges);
-    genet__free(r.key);
-    genet__free(r.text);
+    genet__free(to);
     return ok;
 }
 
-/* --- writing ----------------------------------------------------------------------------------------------------- */
-
-/* Append piece id in the byte alphabet; an added token that it cannot say stands as it is. */
-static void add_piece(const tokenizer *t, const bpe_alphabet *a, int32_t id, str *out)
+bool genet__bpe_settle(void *m, bool bytes, bool *taken, genet_err *err)
 {
-    const added_token *added = genet__added_find(t, id);
-    if (added) {
-        genet__str_add_n(out, added->content, added->n_bytes);
-        return;
-    }
-    for (uint32_t i = t->start[id]; i < t->start[id + 1]; i++) {
-        char letter[4];
-        int n = genet__utf8_encode(a->letter[(unsigned char)t->bytes[i]], letter);
-        genet__str_add_n(out, letter, (size_t)n);
-    }
+    bpe *b = m;
+    *taken = b->takes_bytes = bytes && !b->byte_fallback && is_visible(b->prefix) && is_visible(b->suffix);
+    if (*taken && !fill_bytes(b)) return genet__err_memory(err);
+    genet__bpe_index(b);
+    return true;
 }
 
-static json_t *vocabulary_json(const tokenizer *t, const bpe_alphabet *a, str *s)
+/* --- writing ---------------------------------------------------------------------------------------------------- */
+
+static bool has_space(const bpe *b, int32_t id)
 {
-    const bpe *b = t->table;
-    json_t *j = json_object();
-    bool ok = j != NULL;
-    for (int32_t i = 0; ok && i < b->n_model; i++) {
-        genet__str_clear(s);
-        add_piece(t, a, i, s);
-        ok = !s->failed && !json_object_set_new(j, genet__str(s), json_integer(i));
-    }
-    if (ok) return j;
-    json_decref(j);
-    return NULL;
+    size_t n;
+    const char *s = genet__vocabulary_piece(&b->v, id, &n);
+    return n && memchr(s, ' ', n);
 }
 
-static json_t *merges_json(const tokenizer *t, const bpe_alphabet *a, str *s)
+/* Pairs of pieces; as one string each, which older readers know too, where no piece has a space. */
+static json_t *merges_json(const bpe *b)
 {
-    const bpe *b = t->table;
     json_t *j = json_array();
-    bool ok = j != NULL;
-    for (int i = 0; ok && i < b->n_merge; i++) {
-        genet__str_clear(s);
-        add_piece(t, a, b->merge[i].left, s);
-        genet__str_add(s, " ");
-        add_piece(t, a, b->merge[i].right, s);
-        ok = !s->failed && !json_array_append_new(j, json_string(genet__str(s)));
+    bool spaces = false;
+    for (int i = 0; i < b->n_merge; i++) spaces |= has_space(b, b->merge[i].left) || has_space(b, b->merge[i].right);
+    for (int i = 0; i < b->n_merge; i++) {
+        size_t nl, nr;
+        const char *l = genet__vocabulary_piece(&b->v, b->merge[i].left, &nl);
+        const char *r = genet__vocabulary_piece(&b->v, b->merge[i].right, &nr);
+        str both = { 0 };
+        genet__str_printf(&both, "%.*s %.*s", (int)nl, l, (int)nr, r);
+        genet__json_append(&j, both.failed ? NULL : spaces ? json_pack("[s%, s%]", l, nl, r, nr) : json_string(both.at));
+        genet__str_release(&both);
     }
-    if (ok) return j;
-    json_decref(j);
-    return NULL;
+    return j;
 }
 
-static json_t *byte_level_json(bool add_prefix_space, bool use_regex)
+json_t *genet__bpe_to_json(const void *m)
+{
+    const bpe *b = m;
+    return json_pack("{s:s, s:O?, s:s?, s:s?, s:s?, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout", b->dropout,
+                     "unk_token", b->unk_token, "continuing_subword_prefix", b->prefix, "end_of_word_suffix", b->suffix,
+                     "fuse_unk", b->fuse_unk, "byte_fallback", b->byte_fallback, "ignore_merges", b->ignore_merges,
+                     "vocab", genet__vocabulary_json(&b->v), "merges", merges_json(b));
+}
+
+/* --- learned here ----------------------------------------------------------------------------------------------- */
+
+/* Pieces in the byte alphabet, each ended by a zero byte: piece i begins at s.at[start[i]]. */
+typedef struct learned { str s; size_t *start; int n; json_t *vocab, *merges; } learned;
+
+/* What was written last is the next piece, unless it is one already. */
+static bool add_new(learned *l, genet_err *err)
+{
+    size_t begin = l->start[l->n];
+    genet__str_add_n(&l->s, "", 1);
+    if (l->s.failed) return genet__err_memory(err);
+    if (json_object_get(l->vocab, l->s.at + begin)) {
+        l->s.n = begin;
+        return true;
+    }
+    if (json_object_set_new(l->vocab, l->s.at + begin, json_integer(l->n))) return genet__err_memory(err);
+    l->start[++l->n] = l->s.n;
+    return true;
+}
+
+static bool add_joined(learned *l, bpe_merge m, int index, genet_err *err)
+{
+    if (m.left < 0 || m.right < 0 || m.left >= l->n || m.right >= l->n)
+        return genet__err_set(err, GENET_ERR_USAGE, "merge %d: %d and %d are not both ids of tokens made before", index,
+                              m.left, m.right);
+    str pair = { 0 };
+    genet__str_printf(&pair, "%s %s", l->s.at + l->start[m.left], l->s.at + l->start[m.right]);
+    bool ok = !pair.failed && !json_array_append_new(l->merges, json_string(pair.at));
+    if (ok) {
+        char *space = strchr(pair.at, ' ');
+        genet__str_add_n(&l->s, pair.at, (size_t)(space - pair.at));
+        genet__str_add(&l->s, space + 1);
+    }
+    genet__str_release(&pair);
+    return ok ? add_new(l, err) : genet__err_memory(err);
+}
+
+static bool fill(learned *l, json_t **added, const char *const *special, int n_special, const bpe_merge *merge, int n_merge,
+                 genet_err *err)
+{
+    for (int i = 0; i < n_special; i++) {
+        genet__str_add(&l->s, special[i]);
+        TRY(add_new(l, err));
+        genet__json_append(added, json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", i, "content", special[i],
+                                            "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    }
+    for (uint32_t c = 0; c <= 0x143; c++) {                 /* the letters in order */
+        char letter[4];
+        if (genet__letter_byte(c) < 0) continue;
+        genet__str_add_n(&l->s, letter, (size_t)genet__utf8_encode(c, letter));
+        TRY(add_new(l, err));
+    }
+    for (int i = 0; i < n_merge; i++) TRY(add_joined(l, merge[i], i, err));
+    return true;
+}
+
+static json_t *byte_level_json(bool add_prefix_space)
 {
     return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", add_prefix_space, "trim_offsets", 1,
-                     "use_regex", use_regex);
+                     "use_regex", 1);
 }
 
-static json_t *pre_tokenizer_json(const bpe *b)
+/* Takes added over. */
+static tokenizer *make(const learned *l, json_t *added, genet_err *err)
 {
-    if (b->gpt2) return byte_level_json(b->add_prefix_space, true);
-    return json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, o]}", "type", "Sequence", "pretokenizers", "type", "Split",
-                     "pattern", "Regex", genet__pattern_text(b->pattern), "behavior", "Isolated", "invert", 0,
-                     byte_level_json(false, false));
+    json_t *j = json_pack("{s:s, s:n, s:n, s:o, s:n, s:o, s:o, s:o, s:{s:s, s:O, s:O}}", "version", "1.0", "truncation",
+                          "padding", "added_tokens", added, "normalizer", "pre_tokenizer", byte_level_json(false),
+                          "post_processor", byte_level_json(true), "decoder", byte_level_json(true), "model", "type", "BPE",
+                          "vocab", l->vocab, "merges", l->merges);
+    if (!j) genet__err_memory(err);
+    tokenizer *t = j ? genet__tokenizer_from_json(j, "bpe", err) : NULL;
+    json_decref(j);
+    return t;
 }
 
-json_t *genet__bpe_to_json(const tokenizer *t)
+tokenizer *genet__tokenizer_from_merges(const char *const *special, int n_special, const bpe_merge *merge, int n_merge,
+                                        genet_err *err)
 {
-    const bpe *b = t->table;
-    str s = { 0 };
-    bpe_alphabet a;
-    genet__bpe_alphabet(&a);
-    json_t *vocabulary = vocabulary_json(t, &a, &s), *merges = merges_json(t, &a, &s);
-    genet__str_release(&s);
-    return json_pack("{s:s, s:n, s:n, s:[], s:n, s:o, s:o, s:o, s:{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}}",
-                     "version", "1.0", "truncation", "padding", "added_tokens", "normalizer",
-                     "pre_tokenizer", pre_tokenizer_json(b), "post_processor", byte_level_json(true, true),
-                     "decoder", byte_level_json(true, true),
-                     "model", "type", "BPE", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                     "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", b->ignore_merges, "vocab", vocabulary,
-                     "merges", merges);
+    int64_t most = (int64_t)n_special + 256 + n_merge;
+    tokenizer *t = NULL;
+    if (most >= VOCABULARY_MAX) {
+        genet__err_set(err, GENET_ERR_USAGE, "%d merges are too many", n_merge);
+        return NULL;
+    }
+    json_t *added = json_array();
+    learned l = { .start = genet__alloc_array((size_t)most + 1, sizeof *l.start), .vocab = json_object(),
+                  .merges = json_array() };
+    bool ok = (l.start && l.vocab && l.merges) || genet__err_memory(err);
+    if (ok && fill(&l, &added, special, n_special, merge, n_merge, err)) t = make(&l, added, err);
+    else json_decref(added);
+    json_decref(l.vocab);
+    json_decref(l.merges);
+    genet__str_release(&l.s);
+    genet__free(l.start);
+    return t;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_pipeline.h"
 
 enum { PAGE = 256, PAGES = 0x110000 / PAGE };
 
@@ -63,29 +63,36 @@ tokenizer *genet__tokenizer_from_chars(const char_set *s, genet_err *err)
     return NULL;
 }
 
-/* A text of n bytes gives at most n ids: one growth, then no checks inside. */
-static bool encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
+static bool no_such_character(const token_run *r, const char *s, uint32_t c)
 {
+    if (c >= NOT_UTF8)
+        return genet__err_set(r->err, GENET_ERR_FORMAT, "0x%02X is not UTF-8 text", (unsigned char)*s);
+    char name[32];
+    genet__describe_char(c, name);
+    return genet__err_set(r->err, GENET_ERR_USAGE, "the character %s is not among the %d characters that the model knows",
+                          name, r->t->n);
+}
+
+/* A text of n bytes gives at most n ids: one growth, then no checks inside. */
+static bool encode(token_run *r, const token_text *text)
+{
+    token_list *out = r->sink.ids;
+    size_t n = text->n;
     if (n > (size_t)(INT_MAX - out->n))
-        return genet__err_set(err, GENET_ERR_USAGE, "%zu bytes are too much text for one piece; at most %d", n, INT_MAX);
-    if (!genet__grow(&out->at, &out->cap, out->n + (int)n, sizeof *out->at)) return genet__err_memory(err);
-    int32_t *to = out->at + out->n;
-    for (size_t i = 0; i < n;) {
-        uint32_t c = 0;
-        *bad = i;
-        int length = genet__utf8_decode(text + i, n - i, &c);
-        if (!length)
-            return genet__err_set(err, GENET_ERR_FORMAT, "0x%02X is not UTF-8 text", (unsigned char)text[i]);
-        *to = id_of(t, c);
-        if (*to++ < 0) {
-            char name[32];
-            genet__describe_char(c, name);
-            return genet__err_set(err, GENET_ERR_USAGE,
-                                  "the character %s is not among the %d characters that the model knows", name, t->n);
+        return genet__err_set(r->err, GENET_ERR_USAGE, "%zu bytes are too much text for one piece; at most %d", n, INT_MAX);
+    if (!genet__grow(&out->at, &out->cap, out->n + (int)n, sizeof *out->at)) return genet__err_memory(r->err);
+    for (size_t i = 0, k; i < n; i += k) {
+        uint32_t c;
+        k = (size_t)genet__char_at(text->s + i, n - i, &c);
+        int32_t id = c < NOT_UTF8 ? id_of(r->t, c) : -1;
+        if (id < 0) {
+            r->bad = text->s + i;
+            return no_such_character(r, text->s + i, c);
         }
-        i += (size_t)length;
+        token_text piece = genet__token_text_slice(text, i, i + k);
+        if (!r->origins) out->at[out->n++] = id;
+        else TRY(genet__run_add(r, id, &piece));
     }
-    out->n = (int)(to - out->at);
     return true;
 }
 
@@ -123,14 +130,6 @@ static json_t *to_json(const tokenizer *t)
                      "model", "type", "WordLevel", "vocab", vocabulary, "unk_token", "<unk>");
 }
 
-static bool refuse(const char *where, const char *field, genet_err *err)
-{
-    return genet__err_set(err, GENET_ERR_FORMAT,
-                          "%s: \"%s\" asks for more than splitting text into characters, which is all that this "
-                          "version does with a WordLevel model",
-                          where, field);
-}
-
 /* o[key] is the string wanted. */
 static bool is_string(const json_t *o, const char *key, const char *wanted)
 {
@@ -138,41 +137,46 @@ static bool is_string(const json_t *o, const char *key, const char *wanted)
     return s && !strcmp(s, wanted);
 }
 
-/* Any Split is for us to read, or to refuse; other WordLevel models are of words. */
-static bool accepts(const json_t *j)
+static bool is_absent(const json_t *o, const char *key)
 {
-    return is_string(json_object_get(j, "pre_tokenizer"), "type", "Split");
+    const json_t *j = json_object_get(o, key);
+    return !j || json_is_null(j) || (json_is_array(j) && !json_array_size(j));
 }
 
-/* Does every other part of the file leave characters as they are? */
-static bool check_pipeline(const json_t *j, const char *where, genet_err *err)
+/* Is the pre-tokenizer the one we write, or another that says the same? */
+static bool splits_all(const json_t *split)
 {
-    static const char *const absent[] = { "truncation", "padding", "normalizer", "post_processor" };
-    for (int i = 0; i < 4; i++) {
-        const json_t *part = json_object_get(j, absent[i]);
-        if (part && !json_is_null(part)) return refuse(where, absent[i], err);
+    const json_t *wanted = json_object_get(split, "pattern");
+    bool every = is_string(wanted, "Regex", "[\\s\\S]") || is_string(wanted, "Regex", "[\\S\\s]") ||
+                 is_string(wanted, "String", "");
+    return is_string(split, "type", "Split") && is_string(split, "behavior", "Isolated") && every &&
+           !json_is_true(json_object_get(split, "invert")) && json_object_size(split) <= 4 && json_object_size(wanted) == 1;
+}
+
+/* Does every part of the file leave characters as they are, and is every piece one? */
+static bool accepts(const json_t *j)
+{
+    static const char *const absent[] = { "truncation", "padding", "normalizer", "post_processor", "added_tokens" };
+    const json_t *decoder = json_object_get(j, "decoder");
+    bool so = splits_all(json_object_get(j, "pre_tokenizer")) && is_string(decoder, "type", "Fuse") &&
+              json_object_size(decoder) == 1;
+    for (int i = 0; i < 5; i++) so = so && is_absent(j, absent[i]);
+    json_t *vocabulary = json_object_get(json_object_get(j, "model"), "vocab"), *id;
+    const char *piece;
+    json_object_foreach(vocabulary, piece, id) {
+        uint32_t code;
+        int length = genet__utf8_decode(piece, strlen(piece), &code);
+        so = so && length && !piece[length];
     }
-    if (json_array_size(json_object_get(j, "added_tokens"))) return refuse(where, "added_tokens", err);
-    const json_t *split = json_object_get(j, "pre_tokenizer"), *pattern = json_object_get(split, "pattern");
-    bool every = is_string(pattern, "Regex", "[\\s\\S]") || is_string(pattern, "Regex", "[\\S\\s]") ||
-                 is_string(pattern, "String", "");
-    if (!is_string(split, "type", "Split") || !is_string(split, "behavior", "Isolated") || !every
-        || json_is_true(json_object_get(split, "invert")))
-        return refuse(where, "pre_tokenizer", err);
-    return is_string(json_object_get(j, "decoder"), "type", "Fuse") ? true : refuse(where, "decoder", err);
+    return so;
 }
 
 /* Put one entry of model.vocab at its id. */
 static bool read_piece(const char *piece, const json_t *id, uint32_t *c, int n, const char *where, genet_err *err)
 {
     uint32_t code;
-    int length = genet__utf8_decode(piece, strlen(piece), &code);
-    if (!length || piece[length])
-        return genet__err_set(err, GENET_ERR_FORMAT,
-                              "%s: model.vocab: \"%.40s\" is not one character; this version reads WordLevel "
-                              "vocabularies of characters only",
-                              where, piece);
     char name[32], other[32];
+    genet__utf8_decode(piece, strlen(piece), &code);
     genet__describe_char(code, name);
     if (!json_is_integer(id))
         return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.vocab: the id of %s is not an integer", where, name);
@@ -194,8 +198,9 @@ static bool read_piece(const char *piece, const json_t *id, uint32_t *c, int n, 
  * all different and all within means that none is missing. */
 static bool load(tokenizer *t, const json_t *j, const char *where, genet_err *err)
 {
-    TRY(check_pipeline(j, where, err));
+    static const char *const known[] = { "type", "vocab", "unk_token", NULL };
     json_t *vocabulary = json_object_get(json_object_get(j, "model"), "vocab"), *id;
+    TRY(genet__json_known(json_object_get(j, "model"), known, where, "model", err));
     int n = (int)json_object_size(vocabulary);
     if (n == 0) return genet__err_set(err, GENET_ERR_FORMAT, "%s: model.vocab is missing or empty", where);
     uint32_t *c = ARENA_ARRAY(&t->arena, uint32_t, n);

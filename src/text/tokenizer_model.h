@@ -45,9 +45,9 @@ typedef struct token_model {
     int     (*count)(const void *m);
     /* The id that what is not known becomes, or -1. */
     int32_t (*unknown)(const void *m);
-    /* The model's pre-tokens are raw bytes, its pieces letters of the byte alphabet (ByteLevel): take them so from now on, and
-     * save the detour.  Called once, right after load; false: it cannot.  NULL: never. */
-    bool    (*take_bytes)(void *m);
+    /* Called once, right after load; NULL: nothing to do.  bytes: every pre-token will be letters of the byte alphabet (of
+     * ByteLevel); where the model sets *taken it gets the bytes that they stand for instead.  False: no memory. */
+    bool    (*settle)(void *m, bool bytes, bool *taken, genet_err *err);
     /* Would the tokens of a + b always be those of a, then those of b, where b begins with U+2581 ("▁") and a does not end
      * with it?  NULL: no.  Then long texts without a pre-tokenizer are cut there before they come. */
     bool    (*splits_at_mark)(const void *m);
@@ -56,7 +56,7 @@ typedef struct token_model {
     void    (*free)(void *m);
 } token_model;
 
-/* A model's file adds its row here and to the table in tokenizer_file.c. */
+/* A model's file adds its row here and to the table in tokenizer_pipeline.c. */
 extern const token_model genet__model_bpe, genet__model_wordlevel;
 
 /* Is every key of object among known (NULL at the end)?  Else an error: "WHERE: PATH.KEY is not known to this version". */

@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "text/reader.h"
 #include "text/space.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_pipeline.h"
 #include "text/tokenizer_train.h"
 #include "text/word_count.h"
 
@@ -117,20 +117,19 @@ static bool no_such_word(const tokenizer *t, const char *word, size_t n, genet_e
 }
 
 /* Words that are not in the vocabulary, broken UTF-8 too, are the unknown one. */
-static bool encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
+static bool encode(token_run *r, const token_text *text)
 {
+    const tokenizer *t = r->t;
     bool has_lines = ((const word_table *)t->table)->has_lines;
-    int before = out->n;
-    for (size_t at = 0, length; (length = next_word(text, n, has_lines, &at)); at += length) {
-        int32_t id = find(t, text + at, length);
+    for (size_t at = 0, length; (length = next_word(text->s, text->n, has_lines, &at)); at += length) {
+        int32_t id = find(t, text->s + at, length);
         if (id < 0) id = t->unknown;
         if (id < 0) {
-            out->n = before;
-            *bad = at;
-            return no_such_word(t, text + at, length, err);
+            r->bad = text->s + at;
+            return no_such_word(t, text->s + at, length, r->err);
         }
-        if (out->n == out->cap && (out->n == INT_MAX || !GROW(out->at, out->n, out->cap))) return genet__err_memory(err);
-        out->at[out->n++] = id;
+        token_text word = genet__token_text_slice(text, at, at + length);
+        TRY(genet__run_add(r, id, &word));
     }
     return true;
 }
@@ -212,40 +211,25 @@ static json_t *to_json(const tokenizer *t)
                      "model", "type", "WordLevel", "vocab", vocabulary, "unk_token", unknown, n);
 }
 
-/* part: the field's value, whose type is named too. */
-static bool refuse(const char *where, const char *field, const json_t *part, genet_err *err)
+/* Is j what we write?  Takes ours over. */
+static bool is_part(const json_t *j, json_t *ours)
 {
-    const char *type = json_string_value(json_object_get(part, "type"));
-    return genet__err_set(err, GENET_ERR_FORMAT,
-                          "%s: \"%s\" asks for more (%.40s) than this version does with a WordLevel model, which is to "
-                          "split at white space (WhitespaceSplit, with line ends as words or without) or into characters",
-                          where, field, type ? type : part ? "no type" : "nothing");
-}
-
-/* *same: is j what we write?  Takes ours over. */
-static bool is_part(const json_t *j, json_t *ours, bool *same, genet_err *err)
-{
-    *same = ours && json_equal(j, ours);
-    bool ok = ours || genet__err_memory(err);
+    bool same = ours && json_equal(j, ours);
     json_decref(ours);
-    return ok;
+    return same;
 }
 
 /* Does every part of the file ask for nothing but words? */
-static bool read_rules(const json_t *j, const char *where, bool *has_lines, bool *joins_lines, genet_err *err)
+static bool accepts(const json_t *j)
 {
     static const char *const absent[] = { "truncation", "padding", "normalizer", "post_processor" };
-    for (int i = 0; i < 4; i++) {
-        const json_t *part = json_object_get(j, absent[i]);
-        if (part && !json_is_null(part)) return refuse(where, absent[i], part, err);
-    }
-    bool plain;
     const json_t *split = json_object_get(j, "pre_tokenizer"), *decoder = json_object_get(j, "decoder");
-    TRY(is_part(split, pre_tokenizer_json(false), &plain, err));
-    TRY(is_part(split, pre_tokenizer_json(true), has_lines, err));
-    if (!plain && !*has_lines) return refuse(where, "pre_tokenizer", split, err);
-    TRY(is_part(decoder, decoder_json(true), joins_lines, err));
-    return !decoder || json_is_null(decoder) || *joins_lines || refuse(where, "decoder", decoder, err);
+    for (int i = 0; i < 4; i++) {
+        const json_t *there = json_object_get(j, absent[i]);
+        if (there && !json_is_null(there)) return false;
+    }
+    return (is_part(split, pre_tokenizer_json(false)) || is_part(split, pre_tokenizer_json(true))) &&
+           (!decoder || json_is_null(decoder) || is_part(decoder, decoder_json(true)));
 }
 
 /* Put a piece at its id, which no other has. */
@@ -296,8 +280,10 @@ static bool read_vocabulary(const tokenizer *t, json_t *vocabulary, counted_word
 /* How many ids there are is known first, so all different and all within means that none is missing. */
 static bool load(tokenizer *t, const json_t *j, const char *where, genet_err *err)
 {
-    bool has_lines = false, joins_lines = false;
-    TRY(read_rules(j, where, &has_lines, &joins_lines, err));
+    static const char *const known[] = { "type", "vocab", "unk_token", NULL };
+    bool has_lines = is_part(json_object_get(j, "pre_tokenizer"), pre_tokenizer_json(true));
+    bool joins_lines = is_part(json_object_get(j, "decoder"), decoder_json(true));
+    TRY(genet__json_known(json_object_get(j, "model"), known, where, "model", err));
     const json_t *model = json_object_get(j, "model"), *unknown = json_object_get(model, "unk_token");
     json_t *vocabulary = json_object_get(model, "vocab");
     size_t n = json_object_size(vocabulary);
@@ -383,6 +369,6 @@ int64_t genet__word_least_count(const tokenizer *t)
 }
 
 const tokenizer_kind genet__tokenizer_word = {
-    .name = "word", .model_type = "WordLevel", .load = load, .to_json = to_json, .encode = encode, .find = find, .cut = cut,
+    .name = "word", .model_type = "WordLevel", .accepts = accepts, .load = load, .to_json = to_json, .encode = encode, .find = find, .cut = cut,
     .between = between, .hash = hash_rules,
 };

@@ -134,7 +134,7 @@ static void test_pairs(void **state)
         { "a b\n\xff b\n", NULL, "merges.txt: byte 4: is not UTF-8 text" },
         { version, "[]", "added_tokens.json: must be an object" },
         { version, "{\"<x>\":\"4\"}", "added_tokens.json: the id of \"<x>\" is not an integer" },
-        { version, "{\"<x>\":9}", "the id 9 of \"<x>\" is outside" },
+        { version, "{\"<x>\":9}", "\"<x>\" has id 9, where the 4 pieces" },
         { version, "{\"<x>\":3}", "both have id 3" },
         { version, "{\"<x>\":", "added_tokens.json" },
     };

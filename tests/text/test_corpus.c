@@ -19,7 +19,7 @@
 #include "base/json.h"
 #include "golden/golden.h"
 #include "text/corpus.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_pipeline.h"
 
 static char folder[] = "/tmp/genet-test-corpus-XXXXXX";
 
@@ -459,15 +459,14 @@ static void test_temporary(void **state)
 
 /* A tokenizer made for hard times: a run of equal letters is one token (its id, the run's length), so that only the
  * letter after it tells where it ends; 'X' is an error. */
-static bool encode_runs(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *err)
+static bool encode_runs(token_run *r, const token_text *text)
 {
-    (void)t;
-    for (size_t i = 0, k; i < n; i = k) {
-        for (k = i; k < n && text[k] == text[i]; k++) {}
-        *bad = i;
-        if (text[i] == 'X') return genet__err_set(err, GENET_ERR_FORMAT, "an X");
-        assert_true(GROW(out->at, out->n, out->cap));
-        out->at[out->n++] = (int32_t)(k - i);
+    for (size_t i = 0, k; i < text->n; i = k) {
+        for (k = i; k < text->n && text->s[k] == text->s[i]; k++) {}
+        r->bad = text->s + i;
+        if (text->s[i] == 'X') return genet__err_set(r->err, GENET_ERR_FORMAT, "an X");
+        token_text run = genet__token_text_slice(text, i, k);
+        assert_true(genet__run_add(r, (int32_t)(k - i), &run));
     }
     return true;
 }
@@ -504,8 +503,8 @@ static void close_runs(world *w)
 static void expect_runs(const corpus *c, int64_t from, int64_t to, const char *text, size_t n)
 {
     token_list want = { 0 };
-    size_t bad;
-    assert_true(encode_runs(NULL, text, n, &want, &bad, NULL));
+    const token_text all = { text, n, NULL, 0 };
+    assert_true(encode_runs(&(token_run){ .sink = { .ids = &want } }, &all));
     assert_int_equal(to - from, want.n);
     int32_t *ids = calloc((size_t)want.n + 1, sizeof *ids);
     genet__corpus_read(c, from, to - from, ids);
