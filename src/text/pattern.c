@@ -111,8 +111,9 @@ static bool translate_escape(const char *s, bool in_class, size_t *n, bool *is_c
                                classes[i].also ? classes[i].also : "");
         return true;
     }
-    if ((*n = property_at(s))) {
-        genet__str_add_n(out, s, *n);
+    if ((*n = property_at(s))) {            /* since 10.40 PCRE2 takes a script's name for its extensions, too */
+        bool script = PCRE2_MINOR >= 40 && *n > 6;
+        genet__str_printf(out, "%.3s%s%.*s", s, script ? "sc:" : "", (int)*n - 3, s + 3);
         return true;
     }
     *is_class = false;

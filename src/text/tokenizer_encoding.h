@@ -11,7 +11,7 @@ typedef struct encoded_token {
     bool     special;           /* added by the tokenizer, or padding */
     bool     attention;         /* false: padding */
     uint32_t begin, end;        /* bytes of its text; 0, 0 where it stands for none of it */
-    int32_t  leading, trailing; /* white space in what was found as an added token; -1: the vocabulary's string says */
+    int32_t  leading, trailing; /* white space around its string, where that is text; -1: the vocabulary's string says */
 } encoded_token;
 
 /* {0} is ready.  overflow: what truncation took away, in windows of the same length. */

@@ -123,15 +123,23 @@ static void join(const pipeline *p, const token_strings *s, str *out)
     }
 }
 
+/* Is the token's string the content of a special token?  (The library goes by strings; normalized ones may be another's.) */
+static bool is_special(const tokenizer *t, const added_token *a)
+{
+    if (!a || !strcmp(a->normal, a->content)) return a && a->special;
+    for (int i = 0; i < t->n_added; i++)
+        if (t->added[i].special && !strcmp(t->added[i].content, a->normal)) return true;
+    return false;
+}
+
 static bool decode(const tokenizer *t, const int32_t *id, int64_t n, bool special, str *out, genet_err *err)
 {
     const pipeline *p = t->table;
     token_strings turn[2] = { 0 };
     for (int64_t i = 0; i < n; i++) {
         size_t length;
-        const added_token *a = genet__added_find(t, id[i]);
         const char *s = string_of(t, id[i], &length);
-        if (!s || (!special && a && a->special && !strcmp(a->normal, a->content))) continue;
+        if (!s || (!special && is_special(t, genet__added_find(t, id[i])))) continue;
         genet__str_add_n(&turn[0].bytes, s, length);
         genet__strings_end(&turn[0]);
     }
@@ -216,6 +224,7 @@ static bool load(tokenizer *t, const json_t *j, const char *where, genet_err *er
     bool bytes = p->n_stage && is_byte_level(p->stage[p->n_stage - 1]);
     if (p->row->settle) TRY(p->row->settle(p->model, bytes, &p->takes_bytes, err));
     p->splits_at_mark = p->row->splits_at_mark && p->row->splits_at_mark(p->model);
+    p->unknown_is_text = !strcmp(p->row->type, "Unigram");
     p->gaps = !p->decoder || has_decoder(p, "WordPiece");
     TRY(check_added(t, where, err));
     t->n = p->row->size(p->model);
@@ -305,14 +314,23 @@ static bool is_local(const part *p)
     return !strcmp(p->kind->type, "Replace") && p->string && strlen(p->string) == 1 && *p->string != ' ';
 }
 
-/* Does a stage split before U+0020 behind a visible character, whatever else there is, and see nothing beyond? */
-static bool splits_at_space(const part *p)
+static bool drops_space(const part *p)
 {
     static const char *const all[] = { "WhitespaceSplit", "Whitespace", "BertPreTokenizer" };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(p->kind->type, all[i])) return true;
-    if (!strcmp(p->kind->type, "Metaspace")) return p->split;
-    return is_byte_level(p) && p->use_regex;
+    return false;
+}
+
+/* Does the first stage split before U+0020 behind a visible character, whatever else there is, and see nothing beyond?  Then
+ * no later one does, but for a Metaspace that asks whether its piece begins the text. */
+static bool splits_at_space(const pipeline *p)
+{
+    const part *first = p->n_stage ? p->stage[0] : NULL;
+    if (!first || drops_space(first)) return first != NULL;
+    for (int i = 1; i < p->n_stage; i++)
+        if (!strcmp(p->stage[i]->kind->type, "Metaspace") && p->stage[i]->prepend_scheme == PREPEND_FIRST) return false;
+    return (!strcmp(first->kind->type, "Metaspace") && first->split) || (is_byte_level(first) && first->use_regex);
 }
 
 /* Is there a whole character before s[i] that is neither white space nor half of something?  Where normalizers might make
@@ -332,7 +350,7 @@ static size_t cut(const tokenizer *t, const char *text, size_t n)
 {
     const pipeline *p = t->table;
     bool lines = p->n_normalize == 0 && p->n_stage && is_byte_level(p->stage[0]) && !p->stage[0]->add_prefix_space;
-    if (!p->n_stage || !splits_at_space(p->stage[0])) return 0;
+    if (!splits_at_space(p)) return 0;
     for (int i = 0; i < p->n_normalize; i++)
         if (!is_local(p->normalize[i])) return 0;
     for (size_t i = n; i-- > 1;)

@@ -17,7 +17,8 @@ typedef struct normal_char { uint32_t c; int32_t change, class, order; } normal_
 typedef struct token_place {
     text_origin origin;
     int32_t     word;
-    int32_t     leading, trailing;  /* characters of white space in what was found as an added token; -1: it was not */
+    int32_t     leading, trailing;  /* characters of white space in the token's string, where that is text; -1: it is
+                                       the vocabulary's */
 } token_place;
 
 struct token_run {
@@ -51,6 +52,7 @@ typedef struct pipeline {
     int          n_normalize, n_stage, n_process, n_decode;
     bool         takes_bytes;       /* the last stage's bytes go to the model as they are */
     bool         splits_at_mark;
+    bool         unknown_is_text;   /* the library's string of an unknown token is what stood there (Unigram) */
     bool         gaps;              /* without a decoder, or WordPiece's: spaces between tokens are in no token */
     unsigned char *gap;             /* by id: is there such a space before it? */
 } pipeline;

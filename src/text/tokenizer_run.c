@@ -120,6 +120,9 @@ static bool to_model(token_run *r, const pipeline *p, const token_text *piece)
         const token_span *s = &r->sink.span[i - before];
         l->n = i + 1;
         TRY(add_place(r, origin_of(piece, s->begin, s->end)));
+        if (!p->unknown_is_text || l->at[i] != r->t->unknown) continue;
+        token_place *place = &r->place[i - r->first];
+        genet__count_spaces(piece->s + s->begin, s->end - s->begin, &place->leading, &place->trailing);
     }
     return true;
 }

@@ -219,14 +219,19 @@ static bool is_part(const json_t *j, json_t *ours)
     return same;
 }
 
-/* Does every part of the file ask for nothing but words? */
+/* Does every part of the file ask for nothing but words, and is every added token one? */
 static bool accepts(const json_t *j)
 {
     static const char *const absent[] = { "truncation", "padding", "normalizer", "post_processor" };
     const json_t *split = json_object_get(j, "pre_tokenizer"), *decoder = json_object_get(j, "decoder");
+    const json_t *added = json_object_get(j, "added_tokens"), *vocabulary = json_object_get(json_object_get(j, "model"), "vocab");
     for (int i = 0; i < 4; i++) {
         const json_t *there = json_object_get(j, absent[i]);
         if (there && !json_is_null(there)) return false;
+    }
+    for (size_t i = 0; i < json_array_size(added); i++) {
+        const char *content = json_string_value(json_object_get(json_array_get(added, i), "content"));
+        if (content && !json_object_get(vocabulary, content)) return false;
     }
     return (is_part(split, pre_tokenizer_json(false)) || is_part(split, pre_tokenizer_json(true))) &&
            (!decoder || json_is_null(decoder) || is_part(decoder, decoder_json(true)));

@@ -167,10 +167,20 @@ int genet__decompose(uint32_t c, bool compatible, uint32_t out[DECOMPOSED_MAX])
     return (int)n;
 }
 
+/* Conjoining jamo, by the rule of the standard's section 3.12: a leading consonant and a vowel, a syllable without a trailing
+ * consonant and one. */
+static uint32_t compose_hangul(uint32_t a, uint32_t b)
+{
+    enum { S = 0xac00, L = 0x1100, V = 0x1161, T = 0x11a7, N_L = 19, N_V = 21, N_T = 28, N_S = N_L * N_V * N_T };
+    if (a - L < N_L && b - V < N_V) return S + ((a - L) * N_V + b - V) * N_T;
+    return a - S < N_S && (a - S) % N_T == 0 && b > T && b < T + N_T ? a + b - T : 0;
+}
+
 /* No pair composes whose second character lies below U+0300. */
 uint32_t genet__compose(uint32_t a, uint32_t b)
 {
     if (b < 0x300 || b >= NOT_UTF8 || a >= NOT_UTF8) return 0;
+    if (b >= 0x1161 && b < 0x11c3) return compose_hangul(a, b);
     int32_t pair[2] = { (int32_t)a, (int32_t)b };
     utf8proc_ssize_t n = utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     return n == 1 ? (uint32_t)pair[0] : 0;
