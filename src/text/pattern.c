@@ -20,7 +20,7 @@ struct pattern {
     pcre2_code *code;
     pcre2_general_context *memory;
     char *text;
-    bool  words;            /* GPT-2's: a word of ASCII letters needs no engine */
+    bool  words;            /* GPT-2's: where text is ASCII it needs no engine */
 };
 
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
@@ -269,20 +269,37 @@ typedef struct splitting {
     genet_err        *err;
 } splitting;
 
-static inline bool is_letter(unsigned char c)
+enum ascii_class { OTHER, LETTER, DIGIT, SPACE, NOT_ASCII };
+
+static inline enum ascii_class class_of(unsigned char c)
 {
-    return (unsigned char)((c | 0x20) - 'a') < 26;
+    if ((unsigned char)((c | 0x20) - 'a') < 26) return LETTER;
+    if (c >= 0x80) return NOT_ASCII;
+    if ((unsigned char)(c - '0') < 10) return DIGIT;
+    return c == ' ' || (c >= '\t' && c <= '\r') ? SPACE : OTHER;
 }
 
-/* GPT-2's " ?\p{L}+" at s where it is of ASCII letters alone and ASCII follows: how long it is, else 0.  No
- * alternative before it begins with a space or a letter, so the engine would give the same. */
-static inline size_t ascii_word(const char *s, size_t n)
+/* 's, 't, 'm, 'd, 're, 've, 'll */
+static inline size_t contraction(const char *s, size_t n)
 {
-    size_t i = s[0] == ' ';
-    if (i == n || !is_letter((unsigned char)s[i])) return 0;
+    if (n < 2) return 0;
+    if (s[1] == 's' || s[1] == 't' || s[1] == 'm' || s[1] == 'd') return 2;
+    bool three = n > 2 && ((s[2] == 'e' && (s[1] == 'r' || s[1] == 'v')) || (s[1] == 'l' && s[2] == 'l'));
+    return three ? 3 : 0;
+}
+
+/* GPT-2's match at s where it is of ASCII alone and ASCII follows: how long it is, else 0.  Of white space before something
+ * visible the last character is left to that: a space goes with it, anything else is a match of its own. */
+static inline size_t ascii_match(const char *s, size_t n)
+{
+    size_t i = s[0] == ' ', k = s[0] == '\'' ? contraction(s, n) : 0;
+    if (k || i == n) return k;
+    enum ascii_class class = class_of((unsigned char)s[i]), next = class;
+    if (class == NOT_ASCII) return 0;
     do i++;
-    while (i < n && is_letter((unsigned char)s[i]));
-    return i < n && (unsigned char)s[i] >= 0x80 ? 0 : i;
+    while (i < n && (next = class_of((unsigned char)s[i])) == class);
+    if (class != SPACE) return i < n && next == NOT_ASCII ? 0 : i;
+    return i == n || next == NOT_ASCII ? 0 : i > 1 ? i - 1 : 1;
 }
 
 /* JIT code works on a small stack: what needs more goes to the interpreter. */
@@ -308,7 +325,7 @@ static bool split_valid(splitting *w, const char *text, size_t n)
 {
     const PCRE2_SIZE *range = pcre2_get_ovector_pointer(w->match);
     for (size_t i = 0; i < n;) {
-        size_t word = w->p->words ? ascii_word(text + i, n - i) : 0;
+        size_t word = w->p->words ? ascii_match(text + i, n - i) : 0;
         if (word) {
             TRY(w->piece(w->user, text + i, word, true));
             i += word;

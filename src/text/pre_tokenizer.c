@@ -262,11 +262,16 @@ void genet__byte_letters(const token_text *in, text_buffer *out)
     for (size_t i = 0; i < in->n; i++) genet__text_put(out, in, genet__byte_letter((unsigned char)in->s[i]), i);
 }
 
+static bool takes_bytes(const token_run *r, int stage)
+{
+    const pipeline *p = r->t->table;
+    return p->takes_bytes && stage == p->n_stage - 1;
+}
+
 /* A piece as the model wants it: bytes where it takes them, letters else. */
 static bool give_bytes(token_run *r, int stage, const token_text *t)
 {
-    const pipeline *p = r->t->table;
-    if (p->takes_bytes && stage == p->n_stage - 1) return genet__give(r, stage + 1, t);
+    if (takes_bytes(r, stage)) return genet__give(r, stage + 1, t);
     text_buffer *b = &r->scratch[2 * stage + 1];
     genet__text_buffer_clear(b);
     genet__byte_letters(t, b);
@@ -284,6 +289,17 @@ static bool give_match(void *user, const char *text, size_t n, bool match)
     return give_bytes(s->r, s->stage, &t);
 }
 
+/* The same on the shortest way: ids alone, of a model that takes bytes. */
+static bool encode_match(void *user, const char *text, size_t n, bool match)
+{
+    token_run *r = user;
+    const pipeline *p = r->t->table;
+    (void)match;
+    if (p->row->encode(p->model, text, n, &r->sink, r->err)) return true;
+    r->bad = text;
+    return false;
+}
+
 static bool split_byte_level(const part *p, const token_text *t, token_run *r, int stage)
 {
     text_buffer *b = &r->scratch[2 * stage];
@@ -297,7 +313,9 @@ static bool split_byte_level(const part *p, const token_text *t, token_run *r, i
     }
     if (!p->use_regex) return give_bytes(r, stage, &spaced);
     splitter s = { .r = r, .piece = &spaced, .stage = stage };
-    return genet__pattern_split(p->regex, spaced.s, spaced.n, give_match, &s, &r->match, r->err);
+    bool direct = !r->origins && takes_bytes(r, stage);
+    return genet__pattern_split(p->regex, spaced.s, spaced.n, direct ? encode_match : give_match, direct ? (void *)r : (void *)&s,
+                                &r->match, r->err);
 }
 
 static bool finish_byte_level(part *p, arena *a, genet_err *err)

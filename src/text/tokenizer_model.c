@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 
-bool genet__token_add(token_sink *s, int32_t id, size_t begin, size_t end, genet_err *err)
+bool genet__token_add_slowly(token_sink *s, int32_t id, size_t begin, size_t end, genet_err *err)
 {
     token_list *l = s->ids;
     if (l->n == l->cap && (l->n == INT_MAX || !GROW(l->at, l->n, l->cap))) return genet__err_memory(err);

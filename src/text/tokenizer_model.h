@@ -22,7 +22,14 @@ typedef struct token_sink {
 } token_sink;
 
 /* Append one token; false: no memory, and err says so. */
-bool genet__token_add(token_sink *s, int32_t id, size_t begin, size_t end, genet_err *err);
+bool genet__token_add_slowly(token_sink *s, int32_t id, size_t begin, size_t end, genet_err *err);
+static inline bool genet__token_add(token_sink *s, int32_t id, size_t begin, size_t end, genet_err *err)
+{
+    token_list *l = s->ids;
+    if (s->spans || l->n == l->cap) return genet__token_add_slowly(s, id, begin, end, err);
+    l->at[l->n++] = id;
+    return true;
+}
 
 typedef struct token_model {
     const char *type;           /* model.type in tokenizer.json: "WordPiece" */
