@@ -15,14 +15,19 @@
 #include "base/str.h"
 #include "cli.h"
 #include "text/source.h"
+#include "text/tokenizer_encoding.h"
 
-typedef struct tokenize_options { bool json, lines, decode; } tokenize_options;
+typedef struct tokenize_options { bool json, lines, full, special, decode; } tokenize_options;
 
 #define AT(member) offsetof(tokenize_options, member)
 static const field table[] = {
     { "json",   FIELD_BOOL, AT(json),   "false", 0, 0, NULL, 0, "print ids alone, as one JSON array" },
     { "lines",  FIELD_BOOL, AT(lines),  "false", 0, 0, NULL, 0,
       "each line by itself, without its end: an array a line; with --decode, a line of text for each line of ids" },
+    { "full", FIELD_BOOL, AT(full), "false", 0, 0, NULL, 0,
+      "with --json --lines: an object a line, of ids, tokens, offsets (bytes), type_ids and special_tokens_mask" },
+    { "special", FIELD_BOOL, AT(special), "false", 0, 0, NULL, 0,
+      "with --full: the special tokens that the tokenizer adds, too" },
     { "decode", FIELD_BOOL, AT(decode), "false", 0, 0, NULL, 0,
       "the other way: ids in (JSON arrays, or numbers with spaces between), bytes out" },
 };
@@ -139,16 +144,67 @@ static bool encode(job *j, const char *text, size_t n, genet_err *err)
     return true;
 }
 
+/* A token as the vocabulary writes it; null where there is none. */
+static json_t *token_json(const tokenizer *t, int32_t id)
+{
+    size_t n = 0;
+    const char *token = genet__tokenizer_token(t, id, &n);
+    str text = { 0 };
+    if (token) genet__utf8_add(&text, token, n);
+    json_t *j = !token ? json_null() : text.failed ? NULL : json_stringn(genet__str(&text), text.n);
+    genet__str_release(&text);
+    return j;
+}
+
+/* {"ids": ..., "tokens": ..., "offsets": [[0, 5], ...], "type_ids": ..., "special_tokens_mask": ...} */
+static json_t *encoding_json(const tokenizer *t, const encoding *e)
+{
+    json_t *ids = json_array(), *tokens = json_array(), *offsets = json_array(), *types = json_array(), *mask = json_array();
+    for (int i = 0; i < e->n; i++) {
+        const encoded_token *x = &e->at[i];
+        genet__json_append(&ids, json_integer(x->id));
+        genet__json_append(&tokens, token_json(t, x->id));
+        genet__json_append(&offsets, json_pack("[I, I]", (json_int_t)x->begin, (json_int_t)x->end));
+        genet__json_append(&types, json_integer(x->type_id));
+        genet__json_append(&mask, json_integer(x->special));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "ids", ids, "tokens", tokens, "offsets", offsets, "type_ids", types,
+                     "special_tokens_mask", mask);
+}
+
+/* One line with all that is known of its tokens. */
+static bool show_full(job *j, const char *line, size_t n, genet_err *err)
+{
+    encode_options o = { .special = j->o.special };
+    encoding e;
+    if (!genet__tokenizer_encode_text(j->t, line, n, &o, &e, err))
+        return genet__err_prefix(err, "%s: the line at byte %" PRId64 ": ", j->path, j->n_bytes);
+    json_t *object = encoding_json(j->t, &e);
+    if (object) genet__json_print(object, 0, &j->out);
+    genet__str_add(&j->out, "\n");
+    genet__encoding_release(&e);
+    json_decref(object);
+    return object || genet__err_memory(err);
+}
+
+static bool show_line(job *j, const char *line, size_t n, genet_err *err)
+{
+    TRY(encode(j, line, n, err));
+    genet__str_add(&j->out, "[");
+    show_ids(j, true);
+    genet__str_add(&j->out, "]\n");
+    return true;
+}
+
 /* Whole lines, but for the last one of all. */
 static bool encode_lines(job *j, const char *text, size_t n, genet_err *err)
 {
     for (const char *end = text + n; text < end;) {
         const char *line_end = memchr(text, '\n', (size_t)(end - text));
         size_t length = (size_t)((line_end ? line_end : end) - text);
-        TRY(encode(j, text, length - (line_end && length && text[length - 1] == '\r'), err));
-        genet__str_add(&j->out, "[");
-        show_ids(j, true);
-        genet__str_add(&j->out, "]\n");
+        size_t n_line = length - (line_end && length && text[length - 1] == '\r');
+        if (j->o.full) TRY(show_full(j, text, n_line, err));
+        else TRY(show_line(j, text, n_line, err));
         j->n_bytes += (int64_t)length + (line_end != NULL);
         text += length + (line_end != NULL);
     }
@@ -234,8 +290,7 @@ static bool flush_ids(parser *p, genet_err *err)
 {
     job *j = p->j;
     if (!j->ids.n) return true;
-    if (p->last >= 0) genet__str_add(&j->out, genet__tokenizer_between(j->t, p->last, j->ids.at[0]));
-    TRY(genet__tokenizer_decode(j->t, j->ids.at, j->ids.n, &j->out, err));
+    TRY(genet__tokenizer_decode_on(j->t, p->last, j->ids.at, j->ids.n, &j->out, err));
     p->last = j->ids.at[j->ids.n - 1];
     j->ids.n = 0;
     return true;
@@ -333,6 +388,7 @@ static const char details[] =
     "  echo \"Hello world\" | genet tokenize gpt2/tokenizer.json\n"
     "  genet tokenize model/ text.txt --json > ids.json          one array\n"
     "  genet tokenize model/ text.txt --json --lines             an array a line\n"
+    "  genet tokenize bert/ text.txt --json --lines --full --special     tokens and offsets, an object a line\n"
     "  genet tokenize model/ ids.json --decode | cmp - text.txt\n";
 
 static bool check(const tokenize_options *o, const arguments *a, genet_err *err)
@@ -340,6 +396,8 @@ static bool check(const tokenize_options *o, const arguments *a, genet_err *err)
     if (!a->n_word)
         return genet__err_set(err, GENET_ERR_USAGE, "say which tokenizer: a model's folder, or a tokenizer.json");
     if (o->decode && o->json) return genet__err_set(err, GENET_ERR_USAGE, "--decode prints text: leave --json out");
+    if (o->full && !(o->json && o->lines)) return genet__err_set(err, GENET_ERR_USAGE, "--full needs --json and --lines");
+    if (o->special && !o->full) return genet__err_set(err, GENET_ERR_USAGE, "--special needs --full");
     if (o->lines && !o->json && !o->decode) return genet__err_set(err, GENET_ERR_USAGE, "--lines needs --json or --decode");
     return true;
 }
@@ -371,5 +429,5 @@ static int run(const verb *v, int argc, char **argv)
     return ok ? j.code : cli_fail(v, &err);
 }
 
-const verb cli_verb_tokenize = { "tokenize", "FOLDER|tokenizer.json [FILE|-] [--json] [--lines] [--decode]",
+const verb cli_verb_tokenize = { "tokenize", "FOLDER|tokenizer.json [FILE|-] [--json] [--lines] [--full [--special]] [--decode]",
                                  "the tokens of a text, and the text of tokens", run };

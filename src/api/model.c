@@ -13,12 +13,12 @@ enum { STATE_MAX_BYTES = 1 << 20 };
 
 /* --- opening ---------------------------------------------------------------------- */
 
-/* A folder without tokenizer.json is a model still; a table's network has none, and no text to generate. */
+/* A folder without a tokenizer is a model still; a table's network has none, and no text to generate. */
 static bool open_all(genet_model *m, genet_device *d, genet_err *err)
 {
     model_weights how = m->weights ? MODEL_READ_ONLY : MODEL_NO_WEIGHTS;
     bool adapter = genet__adapter_exists(m->folder);
-    if (adapter || genet__file_exists_in(m->folder, "tokenizer.json"))
+    if (adapter || genet__tokenizer_exists(m->folder))
         TRY(genet__open_text_model(m->folder, d, how, &m->model, &m->tokenizer, err));
     else TRY(m->model = genet__model_open(m->folder, d, how, err));
     if (!m->model->family->vocab_size) return true;

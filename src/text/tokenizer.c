@@ -64,6 +64,14 @@ int32_t genet__tokenizer_find(const tokenizer *t, const char *piece, size_t n_by
     return t->kind->find(t, piece, n_bytes);
 }
 
+int32_t genet__tokenizer_find_token(const tokenizer *t, const char *token, size_t n_bytes)
+{
+    const pipeline *p = t->kind == &genet__tokenizer_pipeline ? t->table : NULL;
+    for (int i = 0; i < t->n_added; i++)
+        if (t->added[i].n_bytes == n_bytes && !memcmp(t->added[i].content, token, n_bytes)) return t->added[i].id;
+    return p ? p->row->find(p->model, token, n_bytes) : t->kind->find(t, token, n_bytes);
+}
+
 size_t genet__tokenizer_cut(const tokenizer *t, const char *text, size_t n)
 {
     return n ? genet__added_cut(t, text, n) : 0;
@@ -115,13 +123,17 @@ bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, s
     return genet__tokenizer_decode_text(t, id, n, true, out, err);
 }
 
-bool genet__tokenizer_decode_text(const tokenizer *t, const int32_t *id, int64_t n, bool special, str *out, genet_err *err)
+static bool check_ids(const tokenizer *t, const int32_t *id, int64_t n, genet_err *err)
 {
-    int32_t before = -1;
     for (int64_t i = 0; i < n; i++)
         if (!genet__tokenizer_piece(t, id[i], NULL))
             return genet__err_set(err, GENET_ERR_USAGE, "token id %d is outside the vocabulary of %d", id[i], t->n);
-    if (t->kind->decode) return t->kind->decode(t, id, n, special, out, err);
+    return true;
+}
+
+/* Piece by piece; without special tokens, unless they are wanted. */
+static bool join_pieces(const tokenizer *t, int32_t before, const int32_t *id, int64_t n, bool special, str *out, genet_err *err)
+{
     for (int64_t i = 0; i < n; i++) {
         size_t n_bytes = 0;
         const char *piece = genet__tokenizer_piece(t, id[i], &n_bytes);
@@ -130,7 +142,22 @@ bool genet__tokenizer_decode_text(const tokenizer *t, const int32_t *id, int64_t
         genet__str_add_n(out, piece, n_bytes);
         before = id[i];
     }
-    return out->failed ? genet__err_memory(err) : true;
+    return !out->failed || genet__err_memory(err);
+}
+
+bool genet__tokenizer_decode_text(const tokenizer *t, const int32_t *id, int64_t n, bool special, str *out, genet_err *err)
+{
+    TRY(check_ids(t, id, n, err));
+    return t->kind->decode ? t->kind->decode(t, id, n, special, out, err) : join_pieces(t, -1, id, n, special, out, err);
+}
+
+/* The first id alone is decoded as a text's beginning. */
+bool genet__tokenizer_decode_on(const tokenizer *t, int32_t before, const int32_t *id, int64_t n, str *out, genet_err *err)
+{
+    TRY(check_ids(t, id, n, err));
+    int64_t first = before < 0 && t->kind->decode && n > 0;
+    if (first) TRY(t->kind->decode(t, id, 1, true, out, err));
+    return join_pieces(t, first ? id[0] : before, id + first, n - first, true, out, err);
 }
 
 /* Pieces go in with their lengths: "ab" "c" is not "a" "bc". */

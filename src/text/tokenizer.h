@@ -42,13 +42,17 @@ bool genet__tokenizer_encode_at(const tokenizer *t, const char *text, size_t n, 
 bool genet__tokenizer_decode(const tokenizer *t, const int32_t *id, int64_t n, str *out, genet_err *err);
 /* The same; special: the special tokens too. */
 bool genet__tokenizer_decode_text(const tokenizer *t, const int32_t *id, int64_t n, bool special, str *out, genet_err *err);
+/* Append the text of ids that follow the id `before` (-1: nothing stands before them), when it is decoded a part at a time. */
+bool genet__tokenizer_decode_on(const tokenizer *t, int32_t before, const int32_t *id, int64_t n, str *out, genet_err *err);
 /* What decoding puts between the pieces of two neighbours (" " between words; "" for bpe and char). */
 const char *genet__tokenizer_between(const tokenizer *t, int32_t before, int32_t id);
 /* The bytes that id stands for (not terminated), or NULL out of range. */
 const char *genet__tokenizer_piece(const tokenizer *t, int32_t id, size_t *n_bytes);
 /* The token as the vocabulary writes it ("##ing", "Ġthe"; of an added token its content), or NULL. */
 const char *genet__tokenizer_token(const tokenizer *t, int32_t id, size_t *n_bytes);
-/* The id of a piece, or -1. */
+/* The id of a token written so, or -1. */
+int32_t genet__tokenizer_find_token(const tokenizer *t, const char *token, size_t n_bytes);
+/* The id of a piece (of the bytes that it stands for), or -1. */
 int32_t genet__tokenizer_find(const tokenizer *t, const char *piece, size_t n_bytes);
 /* Where text (n bytes, more to follow) may be cut: the longest beginning such that the ids of the two
  * parts, joined, are those of the whole whatever follows.  0: nowhere yet. */

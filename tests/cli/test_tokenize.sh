@@ -97,6 +97,13 @@ bad_ids '[1] 2' 'byte 4: "2" is not expected'
 bad_ids '1 [2]' 'byte 2: "\[" is not expected'
 bad_ids '1, 2' 'byte 1: "," is not expected among ids, which are JSON arrays, or whole numbers with white space between'
 bad_ids '1 \0' 'byte 2: "\\x00" is not expected'
+# Offsets are bytes; the special tokens are the file's.
+printf 'caf\xc3\xa9 b\nx' | tokenize "$golden/char" --json --lines --full > "$work/full" 2> "$work/out" && fail "an unknown character is told"
+printf 'First\n\nany' | tokenize "$golden/char" --json --lines --full > "$work/full"
+sed -n 1p "$work/full" | grep -q '"tokens": \["F", "i", "r", "s", "t"\], "offsets": \[\[0, 1\], \[1, 2\], \[2, 3\], \[3, 4\], \[4, 5\]\], "type_ids": \[0, 0, 0, 0, 0\]' || fail "tokens and offsets: $(cat "$work/full")"
+[ "$(sed -n 2p "$work/full")" = '{"ids": [], "tokens": [], "offsets": [], "type_ids": [], "special_tokens_mask": []}' ] || fail "an empty line: $(cat "$work/full")"
+expect 2 '--full needs --json and --lines' "$GENET" tokenize "$golden/char" "$char" --full
+expect 2 '--special needs --full' "$GENET" tokenize "$golden/char" "$char" --special
 printf 'no gzip' > "$work/in.gz"
 tokenize "$golden/word" "$work/in.gz" --json > "$work/out" || fail "a .gz that is none is read as it is"
 gzip -c "$work/long" | head -c 2000 > "$work/in.gz"

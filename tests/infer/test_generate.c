@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "golden/golden.h"
 #include "infer/generate.h"
-#include "text/tokenizer_kind.h"
+#include "text/tokenizer_pipeline.h"
 
 enum { GOLDEN_V = 65, FIRST = '!' };
 
@@ -41,13 +41,12 @@ static int64_t int_of(const void *config, const char *name)
     return *(const int64_t *)((const char *)config + genet__fields_find(genet__family_gpt2.config, name)->offset);
 }
 
-static bool encode(const tokenizer *t, const char *text, size_t n, token_list *out, size_t *bad, genet_err *e)
+static bool encode(token_run *r, const token_text *text)
 {
-    (void)t;
-    for (size_t i = 0; i < n; i++) {
-        if (bad) *bad = i;
-        if (!GROW(out->at, out->n, out->cap)) return genet__err_memory(e);
-        out->at[out->n++] = text[i] - FIRST;
+    for (size_t i = 0; i < text->n; i++) {
+        token_text letter = genet__token_text_slice(text, i, i + 1);
+        r->bad = text->s + i;
+        if (!genet__run_add(r, text->s[i] - FIRST, &letter)) return false;
     }
     return true;
 }

@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/alloc.h"
+#include "base/file.h"
 #include "golden/golden.h"
 #include "text/tokenizer_encoding.h"
 #include "text/unicode.h"
 
 static char folder[] = "/tmp/genet-test-pipeline-XXXXXX";
 
-static json_t *cases;           /* [{"tokenizer": ..., "cases": [...]}]; offsets are bytes */
+static json_t *cases;           /* [{"tokenizer": ..., "cases": [...]}], of golden/pipeline's folders; offsets are bytes */
 
 /* --- the library's answers ------------------------------------------------------------ */
 
@@ -272,10 +273,16 @@ static void test_failing_memory(void **state)
 static int open_cases(void **state)
 {
     (void)state;
-    genet_err err = { 0 };
-    cases = genet__json_read(golden_path("pipeline/cases.json"), 1 << 20, &err);
-    if (!cases) fprintf(stderr, "%s\n", err.text);
-    return cases && mkdtemp(folder) ? 0 : -1;
+    cases = json_array();
+    for (int i = 0; i < 100; i++) {
+        char name[2][64];
+        snprintf(name[0], sizeof name[0], "pipeline/%02d/tokenizer.json", i);
+        snprintf(name[1], sizeof name[1], "pipeline/%02d/cases.json", i);
+        if (!genet__file_exists(golden_path(name[0]))) break;
+        json_t *t = genet__json_read(golden_path(name[0]), 1 << 20, NULL), *c = genet__json_read(golden_path(name[1]), 1 << 20, NULL);
+        json_array_append_new(cases, json_pack("{s:o, s:o}", "tokenizer", t, "cases", c));
+    }
+    return mkdtemp(folder) ? 0 : -1;
 }
 
 static int close_cases(void **state)
