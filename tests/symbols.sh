@@ -25,7 +25,7 @@ report "public by name, but not exported (GENET_API is missing):" "$scratch/hidd
 # Functions of the public headers: names before a parenthesis that come after GENET_API.
 headers=${GENET_SOURCE:-.}/include
 if command -v cc >/dev/null; then
-    printf '#include "genet/model.h"\n' | cc -E -P -I"$headers" -x c - 2>/dev/null |
+    printf '#include "genet/model.h"\n#include "genet/tokenizer.h"\n' | cc -E -P -I"$headers" -x c - 2>/dev/null |
         sed 's/__attribute__((visibility("default")))/public_function/g' | tr '\n;' ' \n' |
         grep -Eo 'public_function [^(]*genet_[a-z0-9_]+ *\(' | grep -Eo 'genet_[a-z0-9_]+ *\($' | tr -d ' (' | sort -u >"$scratch/declared"
     [ "$(wc -l <"$scratch/declared")" -gt 100 ] || { echo "the headers' functions were not found"; bad=1; }

@@ -75,6 +75,6 @@ static void hash(const void *m, sha256 *s)
 }
 
 const token_model genet__model_wordlevel = {
-    .type = "WordLevel", .name = "wordlevel", .load = load, .to_json = to_json, .encode = encode, .find = find, .piece = piece,
+    .type = "WordLevel", .name = "word", .load = load, .to_json = to_json, .encode = encode, .find = find, .piece = piece,
     .size = size, .count = count, .unknown = unknown, .hash = hash, .free = free_model,
 };
