@@ -68,7 +68,7 @@ static bool read_string(reading *r, part *p, const part_field *f, const json_t *
 
 static json_t *write_string(const part *p, const part_field *f)
 {
-    return json_string(OF(const char *, p, f));
+    return json_string(*(const char *const *)((const char *)p + f->offset));
 }
 
 static bool read_char(reading *r, part *p, const part_field *f, const json_t *j, const char *path)
@@ -419,7 +419,7 @@ int genet__part_flatten(const part *p, const part **to, int n)
         return 1;
     }
     for (int i = 0; i < p->n_child; i++)
-        count += genet__part_flatten(&p->child[i], to + count, n > count ? n - count : 0);
+        count += genet__part_flatten(&p->child[i], n > count ? to + count : NULL, n > count ? n - count : 0);
     return count;
 }
 
