@@ -64,7 +64,7 @@ typedef struct token_model {
 } token_model;
 
 /* A model's file adds its row here and to the table in tokenizer_pipeline.c. */
-extern const token_model genet__model_bpe, genet__model_wordlevel;
+extern const token_model genet__model_bpe, genet__model_unigram, genet__model_wordlevel, genet__model_wordpiece;
 
 /* Is every key of object among known (NULL at the end)?  Else an error: "WHERE: PATH.KEY is not known to this version". */
 bool genet__json_known(const json_t *object, const char *const *known, const char *where, const char *path, genet_err *err);

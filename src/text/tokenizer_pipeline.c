@@ -6,7 +6,8 @@
 #include "text/space.h"
 #include "text/token_strings.h"
 
-static const token_model *const models[] = { &genet__model_bpe, &genet__model_wordlevel };
+static const token_model *const models[] = { &genet__model_bpe, &genet__model_unigram, &genet__model_wordlevel,
+                                           &genet__model_wordpiece };
 enum { N_MODELS = sizeof models / sizeof *models };
 
 static void release(tokenizer *t)
