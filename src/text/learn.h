@@ -23,7 +23,7 @@ void genet__learn_sort(word_count *w);
  * text has no more.  w is sorted. */
 typedef bool learn_fn(word_count *w, const char *const *special, int n_special, int vocab_size,
                       const train_watch *watch, learned *out, genet_err *err);
-learn_fn genet__learn_unigram, genet__learn_wordpiece, genet__learn_words;
+learn_fn genet__learn_unigram, genet__learn_wordpiece;
 
 /* --- substrings.c ------------------------------------------------------------------------------------------------ */
 

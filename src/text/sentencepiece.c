@@ -186,11 +186,11 @@ static bool check(spm *s)
                               "unknown piece", s->where, s->unknown);
     TRY(genet__vocabulary_init(&s->names, s->n, s->err));
     for (int i = 0; i < s->n; i++) {
-        genet_err why = { 0 };
-        if (!genet__vocabulary_add(&s->names, s->piece[i].at, s->piece[i].n, i, &why))
-            return why.code == GENET_ERR_MEMORY ? genet__err_memory(s->err)
-                                                : genet__err_set(s->err, GENET_ERR_FORMAT, "%s: pieces: the piece number %d "
-                                                                 "stands there twice", s->where, i);
+        const piece *p = &s->piece[i];
+        if (genet__vocabulary_find(&s->names, p->at, p->n) >= 0)
+            return genet__err_set(s->err, GENET_ERR_FORMAT, "%s: pieces: number %d, \"%.*s\", stands there twice", s->where,
+                                  i, p->n < 60 ? (int)p->n : 60, p->at);
+        TRY(genet__vocabulary_add(&s->names, p->at, p->n, i, s->err));
     }
     return true;
 }
@@ -270,14 +270,15 @@ static json_t *replace_json(const char *kind, const char *pattern, const char *c
     return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", kind, pattern, "content", content);
 }
 
-/* Extra white space removed: stripped at the end, and runs are one mark (at the beginning Metaspace adds none before one). Else every
- * space is a mark, and one more stands before the text. */
+/* Extra white space removed: stripped at the end, and runs are one mark (at the beginning too: Metaspace adds none before
+ * it).  Else every space is a mark, and one more stands before the text. */
 static json_t *normalizer_json(const spm *s)
 {
     json_t *parts = json_array();
     if (s->n_charsmap) genet__json_append(&parts, charsmap_json(s));
     if (s->remove_extra) {
-        genet__json_append(&parts, json_pack("{s:s, s:b, s:b}", "type", "Strip", "strip_left", 0, "strip_right", 1));
+        genet__json_append(&parts, json_pack("{s:s, s:b, s:b}", "type", "Strip", "strip_left", !s->prefix,
+                                             "strip_right", 1));
         genet__json_append(&parts, replace_json("Regex", " {2,}", mark));
     } else {
         if (s->prefix) genet__json_append(&parts, json_pack("{s:s, s:s}", "type", "Prepend", "prepend", mark));
