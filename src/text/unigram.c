@@ -272,6 +272,25 @@ static int32_t unknown_of(const void *m)
     return ((const unigram *)m)->pieces.unknown;
 }
 
+/* No piece has a mark behind something else, and a mark alone is a piece, so that no unknown token crosses one either. (Sums
+ * begin anew at a cut: where two ways cost the same, rounding may choose another than in the whole.) */
+static bool splits_at_mark(const void *m)
+{
+    static const char mark[] = "\xe2\x96\x81";
+    const unigram *u = m;
+    int32_t alone = genet__trie_find(&u->pieces.trie, mark, 3);
+    for (int i = 0; i < u->n; i++) {
+        bool inside = false;
+        for (uint32_t k = u->start[i]; k < u->start[i + 1]; k++) {
+            bool is_mark = u->start[i + 1] - k >= 3 && !memcmp(u->bytes + k, mark, 3);
+            if (is_mark && inside) return false;
+            inside |= !is_mark;
+            k += is_mark ? 2 : 0;
+        }
+    }
+    return alone >= 0 && alone != u->pieces.unknown;
+}
+
 /* Scores go in as they lie in memory, in the bytes of a little-endian machine. */
 static void hash(const void *m, sha256 *s)
 {
@@ -286,5 +305,6 @@ static void hash(const void *m, sha256 *s)
 
 const token_model genet__model_unigram = {
     .type = "Unigram", .name = "unigram", .load = load, .to_json = to_json, .encode = encode, .find = find,
-    .piece = piece_of, .size = size, .unknown = unknown_of, .hash = hash, .free = model_free,
+    .piece = piece_of, .size = size, .unknown = unknown_of,
+    .splits_at_mark = splits_at_mark, .hash = hash, .free = model_free,
 };
