@@ -6,7 +6,7 @@
 
 bool genet__learned_add(learned *l, const char *at, size_t n, double score)
 {
-    char *copy = genet__arena_alloc(&l->arena, n ? n : 1);
+    char *copy = genet__arena_alloc(&l->arena, n + 1);
     if (!copy || !GROW(l->piece, l->n, l->cap)) return false;
     if (n) memcpy(copy, at, n);
     l->piece[l->n++] = (learned_piece){ copy, n, score };

@@ -7,7 +7,7 @@
 #include "text/tokenizer_train.h"
 #include "text/word_count.h"
 
-typedef struct learned_piece { const char *at; size_t n; double score; } learned_piece;
+typedef struct learned_piece { const char *at; size_t n; double score; } learned_piece;         /* a zero byte after it */
 typedef struct learned {                /* {0} is ready */
     learned_piece *piece;               /* the id is the index */
     int    n, cap;

@@ -303,7 +303,8 @@ static json_t *decoder_json(const spm *s)
     else {
         genet__json_append(&parts, json_pack("{s:s}", "type", "Fuse"));
         if (s->prefix)
-            genet__json_append(&parts, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
+            genet__json_append(&parts, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1,
+                                                 "stop", 0));
     }
     return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", parts);
 }

@@ -3,8 +3,8 @@
  * All places of all words are sorted by what begins there: a suffix array, but only as deep as the longest candidate,
  * so that three-way radix quicksort (Bentley and Sedgewick 1997, "Fast Algorithms for Sorting and Searching Strings")
  * is enough.  Neighbours in that order share a beginning; a stack of open beginnings over the array gives each repeated
- * substring once (and words that stand alone), with the stretch of places where it occurs (the inner nodes of a suffix tree, as Abouelhoda et al.
- * 2004 walk them). */
+ * substring once (the inner nodes of a suffix tree, as Abouelhoda et al. 2004 walk them).  Words that are frequent but
+ * stand in no other word are no such node: they are added. */
 #include <limits.h>
 #include "base/alloc.h"
 #include "base/err.h"

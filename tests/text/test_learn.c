@@ -30,7 +30,8 @@ static void count(word_count *w, const char *word, int64_t n)
 static bool has(const learned *l, const char *piece)
 {
     bool found = false;
-    for (int i = 0; i < l->n; i++) found |= l->piece[i].n == strlen(piece) && !memcmp(l->piece[i].at, piece, l->piece[i].n);
+    for (int i = 0; i < l->n; i++)
+        found |= l->piece[i].n == strlen(piece) && !memcmp(l->piece[i].at, piece, l->piece[i].n);
     return found;
 }
 
@@ -40,7 +41,7 @@ static learned learn(learn_fn *fn, word_count *w, int size)
     learned l = { 0 };
     genet__learn_sort(w);
     if (!fn(w, special, N_SPECIAL, size, NULL, &l, &err)) fail_msg("%s", err.text);
-    for (int i = 0; i < N_SPECIAL; i++) assert_true(l.piece[i].n == strlen(special[i]) && !memcmp(l.piece[i].at, special[i], l.piece[i].n));
+    for (int i = 0; i < N_SPECIAL; i++) assert_string_equal(l.piece[i].at, special[i]);
     return l;
 }
 

@@ -137,7 +137,8 @@ static void test_odd_bytes(void **state)
 {
     (void)state;
     genet_err err = { 0 };
-    void *m = load_text("{\"type\":\"Unigram\",\"vocab\":[[\"?\",0],[\"a\",-1],[\"aa\",-1.5],[\"\\u00e9\",-2]],\"unk_id\":0}", &err);
+    void *m = load_text("{\"type\":\"Unigram\",\"vocab\":[[\"?\",0],[\"a\",-1],[\"aa\",-1.5],[\"\\u00e9\",-2]],"
+                        "\"unk_id\":0}", &err);
     token_list ids = { 0 };
     token_sink out = { .ids = &ids };
     assert_true(genet__model_unigram.encode(m, "a\xc3", 2, &out, &err));
