@@ -27,7 +27,8 @@ static const field option_fields[] = {
     { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_RENEWABLE | FIELD_MANY | FIELD_WORDS,
       "text to learn: files and folders, .gz too; - is standard input (required)" },
     { "tokenizer",    FIELD_STRING, AT(tokenizer),    "char", 0, 0, NULL, 0,
-      "char, bpe:VOCAB, word:VOCAB (learned from the training part), or the folder or file of an existing one" },
+      "char, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB, word:VOCAB (learned from the training part), or the folder or "
+      "file of an existing one" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "the end of the text, kept for validation" },
     { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder" },
     { "lora_rank",    FIELD_INT,    AT(lora_rank),    "0", 0, 1 << 16, NULL, 0,

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer_encoding.h"
 #include "text/tokenizer_folder.h"
 #include "text/tokenizer_kind.h"
@@ -72,7 +73,7 @@ tokenizer *genet__tokenizer_from_json(const json_t *j, const char *where, genet_
 
 static tokenizer *load_json(const char *path, genet_err *err)
 {
-    json_t *j = genet__json_read(path, FILE_MAX, err);
+    json_t *j = genet__sentencepiece_is(path) ? genet__sentencepiece_read(path, err) : genet__json_read(path, FILE_MAX, err);
     tokenizer *t = j ? genet__tokenizer_from_json(j, path, err) : NULL;
     json_decref(j);
     return t;
@@ -80,7 +81,8 @@ static tokenizer *load_json(const char *path, genet_err *err)
 
 bool genet__tokenizer_exists(const char *folder)
 {
-    return genet__file_exists_in(folder, "tokenizer.json") || genet__folder_has_tokenizer(folder);
+    return genet__file_exists_in(folder, "tokenizer.json") || genet__folder_has_tokenizer(folder) ||
+           genet__sentencepiece_in(folder);
 }
 
 /* A token in tokenizer_config.json: a string, or an object with its content. */
@@ -115,8 +117,10 @@ static tokenizer *load_old(const char *folder, genet_err *err)
 
 static tokenizer *load_folder(const char *path, genet_err *err)
 {
-    if (!genet__file_exists_in(path, "tokenizer.json") && genet__folder_has_tokenizer(path)) return load_old(path, err);
-    char *file = genet__path_join(path, "tokenizer.json");
+    bool json = genet__file_exists_in(path, "tokenizer.json");
+    if (!json && genet__folder_has_tokenizer(path)) return load_old(path, err);
+    const char *name = json ? NULL : genet__sentencepiece_in(path);
+    char *file = genet__path_join(path, name ? name : "tokenizer.json");
     if (!file) genet__err_memory(err);
     tokenizer *t = file ? load_json(file, err) : NULL;
     genet__free(file);

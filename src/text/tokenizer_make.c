@@ -1,5 +1,5 @@
 /* tokenizer_make.c - what --tokenizer says: a tokenizer to be learned ("char",
- * "bpe:VOCAB", "word:VOCAB"), or the path of one that is there. */
+ * "bpe:VOCAB", "wordpiece:VOCAB", "unigram:VOCAB", "word:VOCAB"), or the path of one that is there. */
 #include <string.h>
 #include "base/err.h"
 #include "base/file.h"
@@ -7,10 +7,11 @@
 
 typedef tokenizer *train_fn(text_source *s, int64_t n_chars, int vocab_size, const train_watch *watch, genet_err *err);
 
-/* Bytes and the end token are always there; a word beside the unknown one is the least.  More than the largest would
- * only be a slip of the hand: no model has so many rows. */
+/* Bytes and the end token are always there; a word beside the unknown one, a piece beside the special ones is the least.
+ * More than the largest would only be a slip of the hand: no model has so many rows. */
 static const struct learned { const char *name; train_fn *train; int least; } learned[] = {
-    { "bpe", genet__bpe_train, 257 }, { "word", genet__word_train, 2 },
+    { "bpe", genet__bpe_train, 257 }, { "wordpiece", genet__wordpiece_train, 6 }, { "unigram", genet__unigram_train, 4 },
+    { "word", genet__word_train, 2 },
 };
 enum { N_LEARNED = sizeof learned / sizeof *learned, VOCAB_MAX = 16777216 };
 
@@ -64,6 +65,6 @@ tokenizer *genet__tokenizer_make(const char *spec, text_source *s, const text_sc
     if (genet__file_exists(spec)) return genet__tokenizer_load(spec, err);
     genet__err_set(err, GENET_ERR_USAGE,
                    "--tokenizer %.200s: there is no such folder or file; a new tokenizer is char, "
-                   "bpe:VOCAB or word:VOCAB", spec);
+                   "bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB or word:VOCAB", spec);
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* tokenizer_train.h - making a tokenizer from text.
  *
- * "char": every code point of the whole text.  "bpe:VOCAB", "word:VOCAB": learned from the training
- * part only.  Anything else is the path of a folder or file that holds one. */
+ * "char": every code point of the whole text.  "bpe:VOCAB", "wordpiece:VOCAB", "unigram:VOCAB", "word:VOCAB": learned
+ * from the training part only.  Anything else is the path of a folder or file that holds one. */
 #ifndef GENET_TEXT_TOKENIZER_TRAIN_H
 #define GENET_TEXT_TOKENIZER_TRAIN_H
 #include "text/pattern.h"
@@ -16,7 +16,7 @@ bool genet__train_tell(const train_watch *watch, const char *stage, double done,
 /* By what --tokenizer says.  scan: of s; the first n_chars characters are the training part. */
 tokenizer *genet__tokenizer_make(const char *spec, text_source *s, const text_scan *scan, int64_t n_chars,
                                  const train_watch *watch, genet_err *err);
-/* Does the spec ask for a tokenizer to be learned (char, bpe:N, word:N)? */
+/* Does the spec ask for a tokenizer to be learned (char, bpe:N, ...)? */
 bool genet__tokenizer_is_learned(const char *spec);
 
 /* --- bpe_train.c -------------------------------------------------------------- */
@@ -25,6 +25,15 @@ bool genet__tokenizer_is_learned(const char *spec);
  * token <|endoftext|> (id 0), the 256 bytes, then merges, the most frequent pair first, equal ones by
  * the smaller ids, as Hugging Face's BpeTrainer does.  Fewer when no pair is left. */
 tokenizer *genet__bpe_train(text_source *s, int64_t n_chars, int vocab_size, const train_watch *watch, genet_err *err);
+
+/* --- tokenizer_learned.c -------------------------------------------------------- */
+
+/* WordPiece as BERT uses it (lower case, no accents): [PAD], [UNK], [CLS], [SEP], [MASK], characters, then merges. */
+tokenizer *genet__wordpiece_train(text_source *s, int64_t n_chars, int vocab_size, const train_watch *watch,
+                                  genet_err *err);
+/* Unigram as T5 uses it, text as it is: <pad>, </s>, <unk>, then pieces by their scores, all characters among them. */
+tokenizer *genet__unigram_train(text_source *s, int64_t n_chars, int vocab_size, const train_watch *watch,
+                                genet_err *err);
 
 /* --- tokenizer_bpe.c ----------------------------------------------------------- */
 

@@ -63,7 +63,7 @@ printf 'of\0\377' | tokenize "$work/bpe" 2> /dev/null | tail -2 | grep -q '"\\xF
 [ "$(tokenize "$work/word/tokenizer.json" "$text" --json | tr -d '[] ' | tr ',' '\n' | sort -u | wc -l)" -le 50 ] || fail "more than 50 words"
 grep -qi 'unknown' "$work/log" || { fail "training does not tell the rate of unknown words"; cat "$work/log"; }
 expect 2 'write bpe:VOCAB with a whole number of tokens from 257 to' "$GENET" train gpt2 --data "$text" --tokenizer bpe:4k --out "$work/no" $tiny
-expect 2 'there is no such folder or file; a new tokenizer is char, bpe:VOCAB or word:VOCAB' "$GENET" train gpt2 --data "$text" --tokenizer bert --out "$work/no" $tiny
+expect 2 'there is no such folder or file; a new tokenizer is char, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB or word:VOCAB' "$GENET" train gpt2 --data "$text" --tokenizer bert --out "$work/no" $tiny
 
 # Errors.
 expect 2 'say which tokenizer' "$GENET" tokenize
