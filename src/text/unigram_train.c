@@ -132,6 +132,7 @@ static bool index_pieces(learner *l)
         l->chance[i] = exp(l->score[i]);
         if (l->score[i] < least) least = l->score[i];
     }
+    if (!l->n) least = 0;
     l->model.unknown = l->n;
     l->model.unknown_score = l->score[l->n] = least - unknown_penalty;
     l->chance[l->n] = exp(l->model.unknown_score);
@@ -385,31 +386,32 @@ static int by_score(const void *a, const void *b)
     return by_bytes(a, b);
 }
 
-/* The characters of the text, found before candidates were dropped, then the best-ranked others: n in all. */
-static bool choose(learner *l, const candidate *character, int n_char, int n, candidate *out, int *n_out)
+/* The characters of the text, found before candidates were dropped, then the best-ranked others: n in all, if there are as
+ * many; how many there are. */
+static int choose(learner *l, const candidate *character, int n_char, int n, candidate *out)
 {
     double least = l->model.unknown_score + unknown_penalty, penalty = 0;
-    *n_out = 0;
+    int n_out = 0;
     for (int i = 0; i < n_char; i++) {
         candidate c = character[i];
         int32_t id = genet__trie_find(&l->model.trie, c.at, c.n);
         c.score = id >= 0 ? l->score[id] : least + penalty;
         penalty += id >= 0 ? 0 : penalty_step;
-        out[(*n_out)++] = c;
+        out[n_out++] = c;
     }
-    qsort(l->piece, (size_t)l->n, sizeof *l->piece, by_rank);
-    for (int i = 0; i < l->n && *n_out < n; i++)
-        if (!l->piece[i].is_char) out[(*n_out)++] = l->piece[i];
-    qsort(out, (size_t)*n_out, sizeof *out, by_score);
-    return true;
+    if (l->n) qsort(l->piece, (size_t)l->n, sizeof *l->piece, by_rank);
+    for (int i = 0; i < l->n && n_out < n; i++)
+        if (!l->piece[i].is_char) out[n_out++] = l->piece[i];
+    if (n_out) qsort(out, (size_t)n_out, sizeof *out, by_score);
+    return n_out;
 }
 
 static bool write_out(learner *l, const candidate *character, int n_char, const char *const *special, int n_special,
                       learned *out)
 {
-    int n = 0;
     candidate *chosen = genet__alloc_array((size_t)l->size, sizeof *chosen);
-    bool ok = chosen && choose(l, character, n_char, l->size - n_special, chosen, &n);
+    bool ok = chosen != NULL;
+    int n = ok && l->model.trie.unit ? choose(l, character, n_char, l->size - n_special, chosen) : 0;
     for (int i = 0; ok && i < n_special; i++) ok = genet__learned_add(out, special[i], strlen(special[i]), 0);
     for (int i = 0; ok && i < n; i++) ok = genet__learned_add(out, chosen[i].at, chosen[i].n, chosen[i].score);
     genet__free(chosen);

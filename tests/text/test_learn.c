@@ -205,11 +205,29 @@ static void test_memory(void **state)
     genet__word_count_release(&w);
 }
 
+/* Texts of a few characters, where all that is expected less than half a time may be everything. */
+static void test_tiny(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2000; i++) {
+        word_count w = { 0 };
+        for (uint32_t k = 0; k < 1 + i % 3; k++) {
+            char word[8] = "";
+            for (uint32_t c = 0; c < 2 + i % 5; c++) word[c] = (char)('a' + genet__rng_below(7, k, i, c, 2 + i % 3));
+            count(&w, word, 1 + (k == 2));
+        }
+        learned l = learn(genet__learn_unigram, &w, N_SPECIAL + 4 + (int)(i % 4));
+        for (int k = 0; k < l.n; k++) assert_true(isfinite(l.piece[k].score) && l.piece[k].score < 1);
+        genet__learned_release(&l);
+        genet__word_count_release(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wordpiece_golden), cmocka_unit_test(test_order), cmocka_unit_test(test_unigram_finds_stems),
-        cmocka_unit_test(test_long_word), cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_long_word), cmocka_unit_test(test_edges), cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
