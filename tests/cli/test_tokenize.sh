@@ -62,6 +62,17 @@ printf 'of\0\377' | tokenize "$work/bpe" 2> /dev/null | tail -2 | grep -q '"\\xF
 "$GENET" train gpt2 --data "$text" --tokenizer word:50 --out "$work/word" $tiny --max-steps 1 > "$work/log" 2>&1 || { fail "training with word:50"; cat "$work/log"; }
 [ "$(tokenize "$work/word/tokenizer.json" "$text" --json | tr -d '[] ' | tr ',' '\n' | sort -u | wc -l)" -le 50 ] || fail "more than 50 words"
 grep -qi 'unknown' "$work/log" || { fail "training does not tell the rate of unknown words"; cat "$work/log"; }
+for kind in wordpiece unigram; do
+    "$GENET" train gpt2 --data "$text" --tokenizer $kind:400 --out "$work/$kind" $tiny --max-steps 1 > "$work/log" 2>&1 \
+        || { fail "training with $kind:400"; cat "$work/log"; }
+    for i in $(seq 80); do head -200 "$text"; done > "$work/long"
+    tokenize "$work/$kind" "$work/long" --json > "$work/ids" || fail "ids of $kind"
+    cat "$work/long" | (head -c 54321; sleep 0.1; cat) | tokenize "$work/$kind" --json | cmp -s - "$work/ids" \
+        || fail "a slow pipe gives other ids of $kind"
+done
+tokenize "$work/unigram" "$work/ids" --decode | cmp -s - "$work/long" || fail "round trip of unigram"
+printf 'quiet  coast' | tokenize "$golden/sentencepiece/bpe.model" --json | tokenize "$golden/sentencepiece/bpe.model" --decode \
+    | cmp -s - <(printf 'quiet  coast') || fail "round trip of a SentencePiece file"
 expect 2 'write bpe:VOCAB with a whole number of tokens from 257 to' "$GENET" train gpt2 --data "$text" --tokenizer bpe:4k --out "$work/no" $tiny
 expect 2 'there is no such folder or file; a new tokenizer is char, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB or word:VOCAB' "$GENET" train gpt2 --data "$text" --tokenizer bert --out "$work/no" $tiny
 
