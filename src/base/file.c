@@ -138,6 +138,15 @@ bool genet__file_map(mapped *m, const char *path, genet_err *err)
     return ok;
 }
 
+bool genet__file_map_memory(mapped *m, size_t size_bytes, genet_err *err)
+{
+    void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *m = (mapped){ 0 };
+    if (at == MAP_FAILED) return genet__err_memory(err);
+    *m = (mapped){ .at = at, .size_bytes = size_bytes };
+    return true;
+}
+
 void genet__file_unmap(mapped *m)
 {
     if (m->size_bytes) munmap((void *)m->at, m->size_bytes);

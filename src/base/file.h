@@ -8,6 +8,8 @@
 typedef struct mapped { const unsigned char *at; size_t size_bytes; } mapped;
 
 bool genet__file_map(mapped *m, const char *path, genet_err *err);      /* read-only; regular files only */
+/* Memory that is written once, and then goes wherever a mapped file may go. */
+bool genet__file_map_memory(mapped *m, size_t size_bytes, genet_err *err);
 void genet__file_unmap(mapped *m);
 /* A descriptor to read a regular file, or -1: a FIFO makes nobody wait, a device
  * is not read for ever. */

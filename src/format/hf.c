@@ -3,7 +3,9 @@
 #include "format/hf.h"
 #include <errno.h>
 #include <sys/stat.h>
+#include "base/alloc.h"
 #include "base/err.h"
+#include "format/gguf_model.h"
 
 enum { CONFIG_MAX = 16 << 20 };
 
@@ -35,7 +37,7 @@ static bool missing(hf_folder *f, const char *name, const char *hint, genet_err 
 /* model_type is what tells the families apart; without it nothing can be built. */
 static bool open_config(hf_folder *f, genet_err *err)
 {
-    const char *path = path_in(f, "config.json");
+    const char *path = f->where = path_in(f, "config.json");
     if (!path) return genet__err_memory(err);
     if (!has(f, "config.json"))
         return missing(f, "config.json", "; a folder written by genet train or by transformers has it", err);
@@ -69,10 +71,31 @@ static bool check_folder(const char *path, genet_err *err)
                           "%s is a file; a model is a folder with config.json and model.safetensors", path);
 }
 
+/* What the file says, as config.json would. */
+static bool open_gguf(hf_folder *f, const char *file, bool with_weights, genet_err *err)
+{
+    gguf g;
+    f->where = genet__arena_strdup(&f->arena, file);
+    if (!f->where) return genet__err_memory(err);
+    TRY(genet__gguf_open(&g, file, err));
+    f->config = genet__gguf_config(&g, err);
+    genet__gguf_close(&g);
+    f->model_type = json_string_value(json_object_get(f->config, "model_type"));
+    return f->config && (!with_weights || genet__gguf_shards(&f->weights, file, err));
+}
+
+static bool open_folder(hf_folder *f, bool with_weights, genet_err *err)
+{
+    return check_folder(f->path, err) && open_config(f, err) && (!with_weights || open_weights(f, err));
+}
+
 bool genet__hf_open(hf_folder *f, const char *path, bool with_weights, genet_err *err)
 {
+    char *file;
     *f = (hf_folder){ .path = path };
-    bool ok = check_folder(path, err) && open_config(f, err) && (!with_weights || open_weights(f, err));
+    bool ok = genet__gguf_path(path, &file, err);
+    ok = ok && (file ? open_gguf(f, file, with_weights, err) : open_folder(f, with_weights, err));
+    genet__free(file);
     if (!ok) genet__hf_close(f);
     return ok;
 }

@@ -1,5 +1,5 @@
 /* hf.h - a model folder as Hugging Face lays it out: config.json beside
- * the weights.  Says in words what is missing; what the config means is
+ * the weights; or a GGUF file, which says the same (gguf_model.h).  Says in words what is missing; what the config means is
  * the model's business. */
 #ifndef GENET_FORMAT_HF_H
 #define GENET_FORMAT_HF_H
@@ -7,6 +7,7 @@
 
 typedef struct hf_folder {
     const char *path;           /* as given; must outlive this */
+    const char *where;          /* what messages about the config call it: FOLDER/config.json, FILE.gguf */
     json_t     *config;         /* an object */
     const char *model_type;     /* config's, owned by it */
     shards      weights;

@@ -289,8 +289,28 @@ static void blocks_to_f32(const safetensor *t, float *out)
         }
 }
 
+/* The file has the transpose: as floats a piece of a row at a time, which becomes part of a column. */
+static bool turned_to_f32(const safetensor *t, float *out)
+{
+    enum { PIECE = 512 };
+    int64_t columns = t->dim[0], rows = t->dim[1];
+    float x[PIECE];
+    safetensor some = *t;
+    some.transposed = false;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c += some.numel) {
+            some.numel = columns - c < PIECE ? columns - c : PIECE;
+            some.size_bytes = (size_t)(some.numel * t->element_bytes);
+            some.at = t->at + (r * columns + c) * t->element_bytes;
+            if (!genet__safetensor_to_f32(&some, x)) return false;
+            for (int64_t i = 0; i < some.numel; i++) out[(c + i) * rows + r] = x[i];
+        }
+    return true;
+}
+
 bool genet__safetensor_to_f32(const safetensor *t, float *out)
 {
+    if (t->transposed && t->element_bytes) return turned_to_f32(t, out);
     if (t->dtype == GENET_F32) { if (t->size_bytes) memcpy(out, t->at, t->size_bytes); }
     else if (t->dtype == GENET_F64) EACH(double, out[i] = (float)x)
     else if (t->dtype == GENET_BF16) EACH(uint16_t, out[i] = genet__from_bf16(x))

@@ -22,7 +22,7 @@ typedef struct safetensor {
     const char *name;
     const char *type;           /* as the file spells it: "F32", "I64", ... */
     int     dtype;              /* genet_dtype, or -1: a type genet only carries */
-    bool    transposed;         /* quantised: its rows are the weight's columns */
+    bool    transposed;         /* its rows are the weight's columns */
     int     element_bytes;      /* 0: it comes in blocks */
     int     rank;
     int64_t dim[GENET_MAX_DIM];

@@ -12,12 +12,21 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "format/gguf_model.h"
 
 enum { INDEX_MAX = 256 << 20, FILES_MAX = 10000 };
 
-bool genet__shards_exist(const char *folder)
+bool genet__shards_exist_plain(const char *folder)
 {
     return genet__file_exists_in(folder, WEIGHTS_FILE) || genet__file_exists_in(folder, WEIGHTS_INDEX);
+}
+
+bool genet__shards_exist(const char *folder)
+{
+    char *file = NULL;
+    bool found = genet__shards_exist_plain(folder) || !genet__gguf_path(folder, &file, NULL) || file;
+    genet__free(file);
+    return found;
 }
 
 bool genet__shards_open_file(shards *s, const char *path, genet_err *err)
@@ -137,11 +146,25 @@ static bool no_weights(const char *folder, genet_err *err)
     return genet__err_set(err, GENET_ERR_IO, "%s holds no %s%s", folder, WEIGHTS_FILE, hint);
 }
 
+/* *taken: it is one. */
+static bool open_gguf(shards *s, const char *path, bool *taken, genet_err *err)
+{
+    char *file;
+    TRY(genet__gguf_path(path, &file, err));
+    *taken = file;
+    bool ok = !file || genet__gguf_shards(s, file, err);
+    genet__free(file);
+    return ok;
+}
+
 /* As in transformers, the one file comes first where both are. */
 bool genet__shards_open(shards *s, const char *folder, genet_err *err)
 {
+    bool is_gguf;
     *s = (shards){ 0 };
-    if (!genet__shards_exist(folder)) return no_weights(folder, err);
+    TRY(open_gguf(s, folder, &is_gguf, err));
+    if (is_gguf) return true;
+    if (!genet__shards_exist_plain(folder)) return no_weights(folder, err);
     bool sharded = !genet__file_exists_in(folder, WEIGHTS_FILE) && genet__file_exists_in(folder, WEIGHTS_INDEX);
     char *path = genet__path_join(folder, sharded ? WEIGHTS_INDEX : WEIGHTS_FILE);
     bool ok = path || genet__err_memory(err);

@@ -17,7 +17,7 @@ typedef struct shards {
     arena        arena;
 } shards;
 
-/* Folder's weights.  Several files are only taken when they and the index say
+/* Folder's weights, or those of a GGUF file.  Several files are only taken when they and the index say
  * exactly the same. */
 bool genet__shards_open(shards *s, const char *folder, genet_err *err);
 /* One file by its path. */
@@ -25,6 +25,8 @@ bool genet__shards_open_file(shards *s, const char *path, genet_err *err);
 void genet__shards_close(shards *s);            /* also after a failed open */
 /* NULL: absent.  *file, which may be NULL, is the file that holds it. */
 const safetensor *genet__shards_find(const shards *s, const char *name, const safetensors **file);
-/* Is there one of the two files?  Whether it can be read is another question. */
+/* Is there one of the two files, or a GGUF file (gguf_model.h)?  Whether it can be read is another question. */
 bool genet__shards_exist(const char *folder);
+/* But for GGUF files. */
+bool genet__shards_exist_plain(const char *folder);
 #endif

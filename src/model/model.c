@@ -304,13 +304,10 @@ static bool read_generation(model *m, const char *folder, genet_err *err)
 model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err)
 {
     hf_folder f = {0};
-    char *where = genet__path_join(folder, "config.json");
-    bool there = where ? genet__hf_open(&f, folder, false, err) : genet__err_memory(err);
-    model *m = there ? genet__model_from_config(f.config, where, d, err) : NULL;
-    genet__free(where);
-    genet__hf_close(&f);
+    model *m = genet__hf_open(&f, folder, false, err) ? genet__model_from_config(f.config, f.where, d, err) : NULL;
     bool ok = m;
-    ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s/config.json: ", folder));
+    ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s: ", f.where));
+    genet__hf_close(&f);
     if (ok && how < MODEL_READ_ONLY) ok = read_generation(m, folder, err);
     if (ok && how != MODEL_NO_WEIGHTS)
         ok = load(m, folder, how, err) && genet__params_place(m->params, err) && genet__params_fill(m->params, err);

@@ -187,7 +187,8 @@ static bool read_one(reader *r, param *w, genet_err *err)
 {
     const safetensors *file;
     const safetensor *t = find(r, w->name, &file);
-    if (t->dtype == (int)w->dtype) return genet__params_write(r->params, w, t->at, t->size_bytes, err);
+    if (t->dtype == (int)w->dtype && t->transposed == w->transposed)
+        return genet__params_write(r->params, w, t->at, t->size_bytes, err);
     if ((size_t)t->numel > r->buffer_elements) {
         genet__free(r->buffer);
         r->buffer = genet__alloc_array((size_t)t->numel, sizeof *r->buffer);
@@ -218,7 +219,7 @@ static void settle_types(const reader *r)
     for (int i = 0; i < p->n; i++) {
         if (!(p->at[i]->kind & r->kinds) || p->at[i]->use == USE_ANY) continue;
         const safetensor *t = find(r, p->at[i]->name, NULL);
-        if (is_quantised(t) || t->dtype == GENET_F16 || t->dtype == GENET_BF16)
+        if (is_quantised(t) || t->dtype == GENET_F16 || t->dtype == GENET_BF16 || (t->transposed && t->dtype == GENET_F32))
             genet__params_store(p->at[i], (dtype)t->dtype, t->transposed);
     }
 }
@@ -232,7 +233,8 @@ static bool adopt_all(reader *r, shards *from, genet_err *err)
         const safetensors *file;
         if (!(p->at[i]->kind & r->kinds)) continue;
         const safetensor *t = find(r, p->at[i]->name, &file);
-        if (t->dtype != (int)p->at[i]->dtype || !genet__params_adopt(p, p->at[i], t->at)) continue;
+        if (t->dtype != (int)p->at[i]->dtype || t->transposed != p->at[i]->transposed ||
+            !genet__params_adopt(p, p->at[i], t->at)) continue;
         safetensors *f = &from->file[file - from->file];
         if (!f->file.size_bytes) continue;              /* went over with an earlier one */
         mapped all = f->file;

@@ -14,11 +14,13 @@ typedef struct tokenizer tokenizer;
 typedef struct token_list { int32_t *at; int n, cap; } token_list;      /* {0} is ready */
 void genet__token_list_release(token_list *l);
 
-/* FOLDER/tokenizer.json, or the file itself when path is one. */
+/* FOLDER/tokenizer.json, or the file itself when path is one; or that of a GGUF file. */
 tokenizer *genet__tokenizer_load(const char *path, genet_err *err);
 tokenizer *genet__tokenizer_from_json(const json_t *j, const char *where, genet_err *err);
 /* Has the folder one that genet__tokenizer_load would read? */
 bool genet__tokenizer_exists(const char *folder);
+/* What tokenizer.json says; a new object, NULL: no memory. */
+json_t *genet__tokenizer_json(const tokenizer *t);
 /* tokenizer.json and tokenizer_config.json, atomically. */
 bool genet__tokenizer_save(const tokenizer *t, const char *folder, genet_err *err);
 void genet__tokenizer_free(tokenizer *t);

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "format/gguf_model.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_encoding.h"
 #include "text/tokenizer_folder.h"
@@ -79,9 +80,17 @@ static tokenizer *load_json(const char *path, genet_err *err)
     return t;
 }
 
+static bool exists_in_gguf(const char *path)
+{
+    char *file;
+    if (!genet__gguf_path(path, &file, NULL)) return true;      /* opening it says why */
+    genet__free(file);
+    return file;
+}
+
 bool genet__tokenizer_exists(const char *folder)
 {
-    return genet__file_exists_in(folder, "tokenizer.json") || genet__folder_has_tokenizer(folder) ||
+    return exists_in_gguf(folder) || genet__file_exists_in(folder, "tokenizer.json") || genet__folder_has_tokenizer(folder) ||
            genet__sentencepiece_in(folder);
 }
 
@@ -127,10 +136,42 @@ static tokenizer *load_folder(const char *path, genet_err *err)
     return t;
 }
 
+/* Both files that a GGUF file stands for. */
+static bool read_gguf(const char *file, json_t **j, json_t **config, genet_err *err)
+{
+    gguf g;
+    TRY(genet__gguf_open(&g, file, err));
+    *j = genet__gguf_tokenizer(&g, err);
+    *config = *j ? genet__gguf_tokenizer_config(&g, err) : NULL;
+    genet__gguf_close(&g);
+    return *config;
+}
+
+/* *t stays NULL where path means no GGUF file. */
+static bool load_gguf(const char *path, tokenizer **t, genet_err *err)
+{
+    char *file;
+    json_t *j = NULL, *config = NULL;
+    *t = NULL;
+    TRY(genet__gguf_path(path, &file, err));
+    bool ok = !file || read_gguf(file, &j, &config, err);
+    if (ok && j) ok = (*t = genet__tokenizer_from_json(j, file, err));
+    if (*t) {
+        (*t)->config = json_incref(config);
+        (*t)->end = token_in((*t)->config, "eos_token");
+    }
+    json_decref(config);
+    json_decref(j);
+    genet__free(file);
+    return ok;
+}
+
 tokenizer *genet__tokenizer_load(const char *path, genet_err *err)
 {
+    tokenizer *t;
+    if (!load_gguf(path, &t, err) || t) return t;
     if (genet__file_exists(path) && !genet__file_is_dir(path)) return load_json(path, err);
-    tokenizer *t = load_folder(path, err);
+    t = load_folder(path, err);
     if (!t || read_config(t, path, err)) return t;
     genet__tokenizer_free(t);
     return NULL;
@@ -178,13 +219,16 @@ static json_t *config_of(const tokenizer *t)
     return NULL;
 }
 
+json_t *genet__tokenizer_json(const tokenizer *t)
+{
+    json_t *j = t->kind->to_json(t);
+    if (!j || !json_object_set_new(j, "added_tokens", genet__added_json(t))) return j;
+    json_decref(j);
+    return NULL;
+}
+
 bool genet__tokenizer_save(const tokenizer *t, const char *folder, genet_err *err)
 {
-    TRY(write_json(folder, "tokenizer_config.json", config_of(t), err));
-    json_t *j = t->kind->to_json(t);
-    if (j && json_object_set_new(j, "added_tokens", genet__added_json(t))) {
-        json_decref(j);
-        j = NULL;
-    }
-    return write_json(folder, "tokenizer.json", j, err);
+    return write_json(folder, "tokenizer_config.json", config_of(t), err) &&
+           write_json(folder, "tokenizer.json", genet__tokenizer_json(t), err);
 }
