@@ -403,15 +403,12 @@ static bool each(laying *l, size_t *copied, genet_err *err)
 static bool read_heads(laying *l, genet_err *err)
 {
     bool found;
-    char key[64];
     l->heads[0] = l->heads[1] = 0;
     TRY(read_architecture(l->g, l->architecture, err));
     if (strcmp(l->architecture, "llama")) return true;
-    snprintf(key, sizeof key, "%s.attention.head_count", l->architecture);
-    TRY(genet__gguf_int(l->g, key, &l->heads[0], NULL, err));
+    TRY(genet__gguf_int(l->g, "llama.attention.head_count", &l->heads[0], NULL, err));
     l->heads[1] = l->heads[0];
-    strcat(key, "_kv");
-    TRY(genet__gguf_int(l->g, key, &l->heads[1], &found, err));
+    TRY(genet__gguf_int(l->g, "llama.attention.head_count_kv", &l->heads[1], &found, err));
     return (l->heads[0] > 0 && l->heads[1] > 0 && l->heads[0] < 1 << 20 && l->heads[1] < 1 << 20) ||
            genet__err_set(err, GENET_ERR_FORMAT, "%s: llama.attention.head_count: %lld heads of queries, %lld of keys", l->g->path,
                           (long long)l->heads[0], (long long)l->heads[1]);

@@ -224,11 +224,11 @@ static const gguf_pre *read_pre(const tokens *t)
 {
     char name[64];
     if (!read_word(t, "tokenizer.ggml.pre", name, sizeof name)) return NULL;
-    if (!*name) strcpy(name, "default");
+    const char *wanted = *name ? name : "default";
     str known = {0};
     for (const gguf_pre *p = genet__gguf_pres; p->name; p++) {
         genet__str_printf(&known, "%s%s", p == genet__gguf_pres ? "" : ", ", p->name);
-        if (strcmp(p->name, name)) continue;
+        if (strcmp(p->name, wanted)) continue;
         genet__str_release(&known);
         return p;
     }
