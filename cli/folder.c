@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "folder.h"
+#include "format/gguf_model.h"
 #include "train/save.h"
 
 /* Not kept: where the model came from on somebody's disk, and how its weights were stored there. */
@@ -43,10 +44,35 @@ static bool write_config(const cli_folder *f, const char *tmp, genet_err *err)
     return ok;
 }
 
+/* Takes j over. */
+static bool write_in(const char *folder, const char *name, json_t *j, genet_err *err)
+{
+    char *path = j ? genet__path_join(folder, name) : NULL;
+    bool ok = j && (path ? genet__json_write(path, j, err) : genet__err_memory(err));
+    genet__free(path);
+    json_decref(j);
+    return ok;
+}
+
+/* The tokenizer that a GGUF file holds, if it does. */
+static bool write_tokenizer(const char *file, const char *tmp, genet_err *err)
+{
+    gguf g;
+    TRY(genet__gguf_open(&g, file, err));
+    bool ok = !genet__gguf_value(&g, "tokenizer.ggml.model") ||
+              (write_in(tmp, "tokenizer.json", genet__gguf_tokenizer(&g, err), err) &&
+               write_in(tmp, "tokenizer_config.json", genet__gguf_tokenizer_config(&g, err), err));
+    genet__gguf_close(&g);
+    return ok;
+}
+
 /* config.json is not copied: ours says what has become of the weights. */
 static bool copy_beside(const char *folder, const char *tmp, genet_err *err)
 {
-    bool ok = true;
+    char *file;
+    TRY(genet__gguf_path(folder, &file, err));
+    bool ok = !file || write_tokenizer(file, tmp, err);
+    genet__free(file);
     for (const char *const *name = genet__hf_beside; ok && *name; name++) {
         if (!strcmp(*name, "config.json") || !genet__file_exists_in(folder, *name)) continue;
         char *from = genet__path_join(folder, *name), *to = genet__path_join(tmp, *name);

@@ -21,6 +21,7 @@ file(WRITE ${CMAKE_BINARY_DIR}/seed-chat.json
      "[{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", \"content\": [{\"text\": \"yes\"}]}]")
 set(SEEDS_chat ${CMAKE_BINARY_DIR}/seed-chat.json)
 file(GLOB SEEDS_npy ${GOLDEN}/gpt2/*.npy ${GOLDEN}/char/*.npy)
+file(GLOB SEEDS_gguf ${GOLDEN}/gguf/*.gguf)
 file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/fuzz/*.c)
 list(FILTER targets EXCLUDE REGEX "/main\\.c$")
 add_custom_target(fuzz-targets)

@@ -414,7 +414,7 @@ static bool read_heads(laying *l, genet_err *err)
                           (long long)l->heads[0], (long long)l->heads[1]);
 }
 
-static bool open_shards(shards *s, gguf *g, genet_err *err)
+static bool lay_all(shards *s, gguf *g, genet_err *err)
 {
     laying l = { .g = g, .s = s };
     size_t copied = 0;
@@ -436,12 +436,19 @@ static bool open_shards(shards *s, gguf *g, genet_err *err)
     return true;
 }
 
+bool genet__gguf_shards_of(shards *s, gguf *g, genet_err *err)
+{
+    *s = (shards){ 0 };
+    bool ok = lay_all(s, g, err);
+    if (!ok) genet__shards_close(s);
+    return ok;
+}
+
 bool genet__gguf_shards(shards *s, const char *path, genet_err *err)
 {
     gguf g;
     *s = (shards){ 0 };
-    bool ok = genet__gguf_open(&g, path, err) && open_shards(s, &g, err);
-    if (!ok) genet__shards_close(s);
+    bool ok = genet__gguf_open(&g, path, err) && genet__gguf_shards_of(s, &g, err);
     genet__gguf_close(&g);
     return ok;
 }

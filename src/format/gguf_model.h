@@ -15,6 +15,8 @@ json_t *genet__gguf_config(const gguf *g, genet_err *err);
 /* The tensors as shards: in place in the mapped file, but for q and k of the llama family, whose rows another order of
  * rotary halves has moved: they are copies. */
 bool genet__gguf_shards(shards *s, const char *path, genet_err *err);
+/* The same of one that is open: its mapping goes over. */
+bool genet__gguf_shards_of(shards *s, gguf *g, genet_err *err);
 
 /* How a tensor's values differ from ours beside its name. */
 enum { GGUF_TURNED = 1,                 /* the transpose */

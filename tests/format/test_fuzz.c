@@ -26,6 +26,9 @@
 #define LLVMFuzzerTestOneInput fuzz_table
 #include "../../fuzz/table.c"
 #undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_gguf
+#include "../../fuzz/gguf.c"
+#undef LLVMFuzzerTestOneInput
 /* Their helpers have the same names as others'. */
 #define use use_config
 #define LLVMFuzzerTestOneInput fuzz_config
@@ -109,6 +112,13 @@ static void test_safetensors(void **state)
     run(fuzz_safetensors, small, sizeof small - 1);
 }
 
+static void test_gguf(void **state)
+{
+    (void)state;
+    run_file(fuzz_gguf, "gguf/pieces.gguf");
+    run_file(fuzz_gguf, "gguf/bytes.gguf");
+}
+
 static void test_npy(void **state)
 {
     (void)state;
@@ -167,7 +177,7 @@ static void test_jsonl(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_npy), cmocka_unit_test(test_tokenizer),
+        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_gguf), cmocka_unit_test(test_npy), cmocka_unit_test(test_tokenizer),
         cmocka_unit_test(test_table), cmocka_unit_test(test_config), cmocka_unit_test(test_jsonl),
         cmocka_unit_test(test_jinja), cmocka_unit_test(test_chat),
     };
