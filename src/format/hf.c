@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include "base/alloc.h"
 #include "base/err.h"
+#include "format/foreign.h"
 #include "format/gguf_model.h"
 
 enum { CONFIG_MAX = 16 << 20 };
@@ -28,10 +29,15 @@ static bool has(hf_folder *f, const char *name)
     return path && genet__file_exists(path);
 }
 
-/* Every refusal names the folder first: it is what the user gave. */
+/* Every refusal names the folder first: it is what the user gave.  Other ways to store weights are known by their names,
+ * so that the message can say how to get one that is read; else it gives the hint. */
 static bool missing(hf_folder *f, const char *name, const char *hint, genet_err *err)
 {
-    return genet__err_set(err, GENET_ERR_IO, "%s is not a whole model folder: %s is missing%s", f->path, name, hint);
+    str more = {0};
+    genet__foreign_weights(f->path, &more);
+    genet__err_set(err, GENET_ERR_IO, "%s is not a whole model folder: %s is missing%s", f->path, name, more.n ? genet__str(&more) : hint);
+    genet__str_release(&more);
+    return false;
 }
 
 /* model_type is what tells the families apart; without it nothing can be built. */
@@ -45,17 +51,10 @@ static bool open_config(hf_folder *f, genet_err *err)
     return f->config && genet__json_string(f->config, "model_type", path, &f->model_type, NULL, err);
 }
 
-/* Other ways to store weights are known by their names, so that the message
- * can say how to get one that is read. */
 static bool open_weights(hf_folder *f, genet_err *err)
 {
     if (genet__shards_exist(f->path)) return genet__shards_open(&f->weights, f->path, err);
-    const char *hint = "";
-    if (has(f, "pytorch_model.bin") || has(f, "pytorch_model.bin.index.json"))
-        hint = "; pytorch_model.bin is a Python pickle, which is never read: save with safe_serialization=True";
-    else if (has(f, "training"))
-        hint = "; the training in it has not saved a model yet";
-    return missing(f, WEIGHTS_FILE, hint, err);
+    return missing(f, WEIGHTS_FILE, has(f, "training") ? "; the training in it has not saved a model yet" : "", err);
 }
 
 /* Absent, a file, and what cannot be looked at (a loop of links, no permission) differ. */
@@ -67,8 +66,12 @@ static bool check_folder(const char *path, genet_err *err)
                ? genet__err_set(err, GENET_ERR_IO, "there is no folder %s", path)
                                                             : genet__err_errno(err, "open the folder", path);
     if (S_ISDIR(st.st_mode)) return true;
-    return genet__err_set(err, GENET_ERR_IO,
-                          "%s is a file; a model is a folder with config.json and model.safetensors", path);
+    str more = {0};
+    genet__foreign_weights(path, &more);
+    genet__err_set(err, GENET_ERR_IO, "%s is a file; a model is a folder with config.json and model.safetensors, or a .gguf file%s",
+                   path, genet__str(&more));
+    genet__str_release(&more);
+    return false;
 }
 
 /* What the file says, as config.json would. */

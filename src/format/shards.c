@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "format/foreign.h"
 #include "format/gguf_model.h"
 
 enum { INDEX_MAX = 256 << 20, FILES_MAX = 10000 };
@@ -138,12 +139,12 @@ static bool open_index(shards *s, const char *folder, genet_err *err)
 /* The other ways to store weights are known by their names, so that the words can say how to get these. */
 static bool no_weights(const char *folder, genet_err *err)
 {
-    const char *hint = "";
-    if (genet__file_exists_in(folder, "pytorch_model.bin"))
-        hint = "; pytorch_model.bin is a Python pickle, which is never read: save with safe_serialization=True";
-    else if (genet__file_exists_in(folder, "training"))
-        hint = "; the training in it has not saved a model yet";
-    return genet__err_set(err, GENET_ERR_IO, "%s holds no %s%s", folder, WEIGHTS_FILE, hint);
+    str hint = {0};
+    genet__foreign_weights(folder, &hint);
+    if (!hint.n && genet__file_exists_in(folder, "training")) genet__str_add(&hint, "; the training in it has not saved a model yet");
+    genet__err_set(err, GENET_ERR_IO, "%s holds no %s%s", folder, WEIGHTS_FILE, genet__str(&hint));
+    genet__str_release(&hint);
+    return false;
 }
 
 /* *taken: it is one. */

@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "format/foreign.h"
 
 enum { CHUNK = 1 << 18, MAX_DEPTH = 64 };
 
@@ -225,6 +226,7 @@ static bool bad_text(const text_source *s, size_t i, genet_err *err)
     const char *path = title(&s->file[s->at]);
     int64_t offset = s->offset + (int64_t)i;
     unsigned char byte = (unsigned char)s->buffer[i];
+    if (genet__is_parquet(path, s->buffer, s->offset ? 0 : i)) return genet__foreign_parquet(path, err);
     if (!byte)
         return genet__err_set(err, GENET_ERR_FORMAT, "%s: byte %" PRId64 " is zero: this is not a text file", path,
                               offset);
