@@ -32,7 +32,7 @@ static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **
     trainee *t = user;
     t->x = genet_input(n->graph, "x", GENET_I32, GENET_DIMS(rows, t->T));
     t->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows, t->T));
-    *loss_sum = genet__lm_loss(genet__model_forward(t->model, n, &(model_inputs){ .x = t->x }), t->target);
+    *loss_sum = genet__lm_loss(genet__model_forward(t->model, n, &(model_inputs){ .x = t->x }), t->target, 0);
     *count = genet_side(*loss_sum, 1);
     return true;
 }

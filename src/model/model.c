@@ -121,8 +121,11 @@ static bool write_in(const char *folder, const char *name, const json_t *j, gene
 static bool write_generation(const model *m, const json_t *config, const char *folder, genet_err *err)
 {
     if (m->generation) return write_in(folder, "generation_config.json", m->generation, err);
-    json_t *j = json_pack("{s:b, s:O?, s:O?}", "do_sample", 1, "bos_token_id", json_object_get(config, "bos_token_id"),
-                          "eos_token_id", json_object_get(config, "eos_token_id"));
+    bool reads = m->head->encode;       /* a translation is the likeliest text, and begins with a token of its own */
+    json_t *j = json_pack("{s:b, s:O?, s:O?, s:O*, s:O*}", "do_sample", !reads, "bos_token_id", json_object_get(config, "bos_token_id"),
+                          "eos_token_id", json_object_get(config, "eos_token_id"), "decoder_start_token_id",
+                          reads ? json_object_get(config, "decoder_start_token_id") : NULL, "pad_token_id",
+                          reads ? json_object_get(config, "pad_token_id") : NULL);
     bool ok = j ? write_in(folder, "generation_config.json", j, err) : genet__err_memory(err);
     json_decref(j);
     return ok;

@@ -423,7 +423,7 @@ static bool build(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **
     l->x = genet_input(n->graph, "x", GENET_I32, GENET_DIMS(rows, l->T));
     l->target = genet_input(n->graph, "target", GENET_I32, GENET_DIMS(rows, l->T));
     tensor *logits = genet__model_forward(l->model, n, &(model_inputs){ .x = l->x });
-    *loss_sum = genet__lm_loss(logits, l->target);
+    *loss_sum = genet__lm_loss(logits, l->target, 0);
     *count = genet_side(*loss_sum, 1);
     return true;
 }

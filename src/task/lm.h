@@ -34,8 +34,8 @@ typedef struct lm_eval {
 
 /* The summed cross-entropy of logits (rows, T, V) against targets (rows, T); side 1 is the count.  Logits that are
  * a product with the head's weight are made again some rows at a time, with their gradients: those given are then
- * computed only if something else reads them. */
-tensor *genet__lm_loss(tensor *logits, tensor *target);
+ * computed only if something else reads them.  smoothing: the part of a target that all tokens share (label smoothing). */
+tensor *genet__lm_loss(tensor *logits, tensor *target, double smoothing);
 /* type: as net.dtype, what a run trains in.  mask must outlive e; NULL: the next token is predicted. */
 bool genet__lm_eval_build(lm_eval *e, model *m, const lm_mask *mask, int64_t rows, int64_t T, dtype type, genet_err *err);
 bool genet__lm_eval_attach(lm_eval *e, model *m, genet_workspace *w, genet_err *err);

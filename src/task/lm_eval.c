@@ -8,14 +8,14 @@
 #include "base/rng.h"
 #include "task/lm.h"
 
-tensor *genet__lm_loss(tensor *logits, tensor *target)
+tensor *genet__lm_loss(tensor *logits, tensor *target, double smoothing)
 {
     const tensor *y = logits;
     while (genet__op_is(y, OP_reshape)) y = y->in[0];
     bool product = !y->poisoned && genet__op_is(y, OP_matmul) && y->in[0]->shape.rank == 2 && y->in[1]->shape.rank == 2;
-    if (!product) return genet_cross_entropy(logits, target, NO_TARGET, 0);
+    if (!product) return genet_cross_entropy(logits, target, NO_TARGET, smoothing);
     tensor *head = y->in[1], *weight = genet__op_is(head, OP_permute) ? head->in[0] : genet_transpose(head, 0, 1);
-    return genet_linear_cross_entropy(y->in[0], weight, genet_reshape(target, GENET_DIMS(-1)), NO_TARGET, 0);
+    return genet_linear_cross_entropy(y->in[0], weight, genet_reshape(target, GENET_DIMS(-1)), NO_TARGET, smoothing);
 }
 
 /* Forward and loss of (rows, T); sum and count are read back. */
@@ -32,7 +32,7 @@ bool genet__lm_eval_build(lm_eval *e, model *m, const lm_mask *mask, int64_t row
     e->target = genet_input(e->graph, "target", GENET_I32, GENET_DIMS(rows, T));
     if (mask) e->lengths = genet_input(e->graph, "lengths", GENET_I32, GENET_DIMS(rows));
     tensor *logits = genet__model_forward(m, &n, &(model_inputs){ .x = e->x, .lengths = e->lengths });
-    e->sum = genet__lm_loss(logits, e->target);
+    e->sum = genet__lm_loss(logits, e->target, 0);
     e->count = genet_side(e->sum, 1);
     tensor *out[] = { e->sum, e->count };
     e->plan = genet_compile(e->graph, out, 2, m->params->device, NULL, err);

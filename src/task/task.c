@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "train/save.h"
 
-const task *const genet__tasks[] = { &genet__task_lm, &genet__task_mlp, NULL };
+const task *const genet__tasks[] = { &genet__task_lm, &genet__task_translate, &genet__task_mlp, NULL };
 
 static const task *find_task(const char *name)
 {
@@ -194,7 +194,12 @@ static void card_scores(str *s, const train_event *e)
 static void card_usage(str *s, const setup *of, const char *tokenizer)
 {
     genet__str_add(s, "\n## How to use\n\n```\n");
-    if (tokenizer) {
+    if (tokenizer && of->family->heads->encode) {
+        genet__str_add(s, "genet translate FOLDER -p \"A text\"\ngenet translate FOLDER --input texts.txt --output translations.txt\n");
+        genet__str_add(s, "genet train translate --from FOLDER --data more.tsv --out NEW\n```\n");
+        genet__str_printf(s, "\nThe tokenizer (%s) is in tokenizer.json.  transformers opens the folder too:\n"
+                          "`%s.from_pretrained(\"FOLDER\")`.\n", tokenizer, of->family->heads->architecture);
+    } else if (tokenizer) {
         genet__str_add(s, "genet generate FOLDER -p \"The \" -n 100\ngenet eval FOLDER --data text.txt\n");
         genet__str_add(s, "genet train lm --from FOLDER --data more.txt --out NEW\n```\n");
         genet__str_printf(s, "\nThe tokenizer (%s) is in tokenizer.json.  transformers opens the folder too:\n"

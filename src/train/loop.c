@@ -3,6 +3,7 @@
  * All that a step depends on is its number, the seed, the weights and the
  * optimiser's state, and all of that is in a save; the clock only enters the
  * metrics.  So a resumed run repeats the uninterrupted one bit for bit. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,8 @@ enum { MAX_BAD_STEPS = 5 };
 typedef struct loop {
     const train_job *job;
     const train_options *o;
-    train_step  step;
+    train_step  step[TRAIN_SHAPES];         /* of each shape of batches */
+    int         n_shapes;
     save_state  at;
     metrics     metrics;
     tensorboard tensorboard;
@@ -67,6 +69,7 @@ static void cost_of(const train_job *job, const train_step *s, train_cost *out)
 bool genet__train_cost(const train_job *job, int64_t rows, int64_t accumulation, train_cost *out, genet_err *err)
 {
     train_step s;
+    if (job->n_shapes) job->choose(job->user, 0);
     bool ok = genet__step_build(&s, job, rows, accumulation, err);
     if (ok) cost_of(job, &s, out);
     genet__step_release(&s);
@@ -136,6 +139,28 @@ static bool resume(loop *l, genet_err *err)
     return genet__save_publish(l->job, &l->at, err);
 }
 
+/* A plan for each shape of batches, the largest first. */
+static bool build_steps(loop *l, genet_err *err)
+{
+    const train_job *job = l->job;
+    l->n_shapes = job->n_shapes > 0 ? job->n_shapes : 1;
+    assert(l->n_shapes <= TRAIN_SHAPES);
+    for (int i = 0; i < l->n_shapes; i++) {
+        if (job->n_shapes) job->choose(job->user, i);
+        TRY(genet__step_build(&l->step[i], job, job->batch_rows, l->o->gradient_accumulation_steps, err));
+    }
+    return true;
+}
+
+/* The plan of the step to come. */
+static train_step *choose_step(loop *l)
+{
+    const train_job *job = l->job;
+    int which = job->n_shapes ? job->shape_of(job->user, l->at.step) : 0;
+    if (job->n_shapes) job->choose(job->user, which);
+    return &l->step[which];
+}
+
 /* In this order: what can be refused is refused before the device or the
  * disk is touched; the folder is a run from save_begin on. */
 static bool begin(loop *l, genet_err *err)
@@ -148,14 +173,14 @@ static bool begin(loop *l, genet_err *err)
     if (l->o->early_stopping_patience && !job->evaluate)
         return genet__err_set(err, GENET_ERR_USAGE,
                               "--early-stopping-patience needs validation data: there is none to stop by");
-    TRY(genet__step_build(&l->step, job, job->batch_rows, l->o->gradient_accumulation_steps, err));
-    cost_of(job, &l->step, &cost);
+    TRY(build_steps(l, err));
+    cost_of(job, &l->step[0], &cost);
     TRY(check_memory(job, &cost, err));
     TRY(genet__params_place(job->params, err));
     TRY(genet__save_begin(job, &l->lock, err));
     if (l->o->resume) TRY(resume(l, err));
     TRY(genet__params_fill(job->params, err));
-    TRY(genet__step_attach(&l->step, job, err));
+    for (int i = 0; i < l->n_shapes; i++) TRY(genet__step_attach(&l->step[i], job, err));
     TRY(!job->ready || job->ready(job->user, err));
     TRY(genet__metrics_open(&l->metrics, l->o->out, l->at.step, err));
     if (l->o->tensorboard) TRY(genet__tensorboard_open(&l->tensorboard, l->o->out, l->at.step, err));
@@ -200,8 +225,9 @@ static bool one_step(loop *l, genet_err *err)
     const train_job *job = l->job;
     double lr = genet__schedule(l->o, l->max_steps, l->at.step);
     step_result r;
-    TRY(genet__step_run(&l->step, job, l->at.step, l->at.updates + 1, lr, &r, err));
-    if (!l->at.step && l->o->gradient_accumulation_steps == 1) TRY(genet__step_check_gradients(&l->step, job, err));
+    train_step *now = choose_step(l);
+    TRY(genet__step_run(now, job, l->at.step, l->at.updates + 1, lr, &r, err));
+    if (!l->at.step && l->o->gradient_accumulation_steps == 1) TRY(genet__step_check_gradients(now, job, err));
     l->at.step++;
     l->event.loss = (double)r.loss;
     l->event.grad_norm = (double)r.grad_norm;
@@ -344,7 +370,7 @@ bool genet__train(const train_job *job, train_event *last, genet_err *err)
     *last = l.event;
     genet__metrics_close(&l.metrics);
     genet__tensorboard_close(&l.tensorboard);
-    genet__step_release(&l.step);
+    for (int i = 0; i < l.n_shapes; i++) genet__step_release(&l.step[i]);
     if (l.lock >= 0) close(l.lock);
     return ok;
 }

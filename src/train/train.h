@@ -36,6 +36,7 @@ double genet__schedule(const train_options *o, int64_t max_steps, int64_t step);
 enum { NO_TARGET = -100 };
 /* Results of a full pass over validation data; a job says which mean something. */
 typedef struct train_score { double loss, perplexity, bits_per_byte, accuracy; int64_t count; } train_score;
+enum { TRAIN_SHAPES = 16 };          /* at most */
 enum { SCORE_PERPLEXITY = 1, SCORE_BITS_PER_BYTE = 2, SCORE_ACCURACY = 4 };
 
 /* --- what the loop tells whoever watches -------------------------------------- */
@@ -74,11 +75,15 @@ typedef struct train_job {
     int64_t  batch_rows;                /* rows of a micro-batch */
     double   units_per_row;
     int64_t  steps_per_epoch;
+    int      n_shapes;                  /* batches come in so many shapes, each with a plan of its own; 0: in one */
     size_t   eval_workspace_bytes, data_bytes;      /* needed beside the step's plan */
 
     void    *user;                      /* first argument of the following */
     /* The sum of losses over a micro-batch of `rows` rows, and their count. */
     bool   (*build)(void *user, net *n, int64_t rows, tensor **loss_sum, tensor **count, genet_err *err);
+    /* With n_shapes: the shape of a step's batches, 0 being the largest; and from now on build and feed are of this one. */
+    int    (*shape_of)(void *user, int64_t step);
+    void   (*choose)(void *user, int shape);
     /* Write micro-batch `micro` of `step` (both from 0) into p's inputs. */
     bool   (*feed)(void *user, genet_plan *p, int64_t step, int64_t micro, genet_err *err);
     /* Params have memory and values now: bind what else needs them; may be NULL. */
