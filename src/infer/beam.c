@@ -6,6 +6,8 @@
  * sum / length^length_penalty while they are among the K best.  Sums and scores are float, as there; only ties are
  * decided otherwise, always for the smaller index.
  *
+ * Several sources are searched side by side, each by a search of its own over its K rows of one decoder, so all take their steps together.
+ *
  * A hypothesis is a node that knows the one before it, so beams share their beginnings. */
 #include <math.h>
 #include <string.h>
@@ -34,11 +36,13 @@ typedef struct search {
     const int32_t   *prompt;
     int64_t          n_prompt, V, length;       /* length: tokens after the prompt so far, the same in all running beams */
     int64_t          most, n_top;               /* tokens to add at most, as max_new_tokens; likeliest ones with each */
-    int              K, n_keep;
+    int              K, n_keep, row;            /* row: of the decoder, of the first beam */
+    bool             done;
     end_tokens       end;
+    beam            *next;                      /* (K) */
     beam            *running, *finished;        /* (K), the best first */
     continuation    *best;                      /* (n_keep), the best first */
-    int32_t         *text, *ids, *parent;       /* (n_prompt + most), (K), (K) */
+    int32_t         *text, *ids, *parent;       /* (n_prompt + most); of the decoder's rows, from `row` on: (K), (K) */
     float           *adjusted;                  /* (V): log-probabilities of one row */
     double          *log_sum;                   /* (K) */
     candidate       *scratch, *likely;          /* (V), (o->logprobs) */
@@ -70,14 +74,13 @@ static bool set_up(search *s, genet_err *err)
     s->finished = ARENA_ARRAY(a, beam, s->K);
     s->best = ARENA_ARRAY(a, continuation, s->n_keep);
     s->text = ARENA_ARRAY(a, int32_t, s->n_prompt + s->most);
-    s->ids = ARENA_ARRAY(a, int32_t, s->K);
-    s->parent = ARENA_ARRAY(a, int32_t, s->K);
+    s->next = ARENA_ARRAY(a, beam, s->K);
     s->adjusted = ARENA_ARRAY(a, float, s->V);
     s->log_sum = ARENA_ARRAY(a, double, s->K);
     s->scratch = ARENA_ARRAY(a, candidate, s->V);
     s->likely = ARENA_ARRAY(a, candidate, s->n_top);
     s->top = ARENA_ARRAY(a, const genet_choice *, s->K);
-    if (!s->running || !s->finished || !s->best || !s->text || !s->ids || !s->parent || !s->adjusted || !s->log_sum ||
+    if (!s->running || !s->finished || !s->best || !s->text || !s->next || !s->adjusted || !s->log_sum ||
         !s->scratch || !s->likely || !s->top)
         return genet__err_memory(err);
     memcpy(s->text, s->prompt, (size_t)s->n_prompt * sizeof *s->text);
@@ -90,7 +93,7 @@ static bool set_up(search *s, genet_err *err)
 
 /* --- one step ----------------------------------------------------------------------- */
 
-static const float *logits_of(const search *s, int row) { return genet__decoder_logits(s->d) + row * s->V; }
+static const float *logits_of(const search *s, int row) { return genet__decoder_logits(s->d) + (s->row + row) * s->V; }
 
 /* s->text becomes the prompt and what running beam `row` has added to it. */
 static int64_t text_of(search *s, int row)
@@ -104,8 +107,10 @@ static void score_row(search *s, int row)
 {
     const float *logits = logits_of(s, row);
     double sum = s->log_sum[row] = genet__log_sum_exp(logits, s->V);
+    int32_t forced = genet__forced_token(s->o, s->length, s->d);
     for (int64_t i = 0; i < s->V; i++) s->adjusted[i] = (float)((double)logits[i] - sum);
     genet__adjust_logits(s->adjusted, s->V, s->text, text_of(s, row), s->n_prompt, s->o);
+    for (int64_t i = 0; forced >= 0 && i < s->V; i++) s->adjusted[i] = i == forced ? 0 : -INFINITY;
     for (int64_t i = 0; i < s->V; i++) s->adjusted[i] += s->running[row].score;
 }
 
@@ -182,8 +187,9 @@ static bool finish(search *s, genet_err *err)
 }
 
 /* The best that do not end a text run on, then, far behind, those that do. */
-static bool run_on(search *s, beam *next, genet_err *err)
+static bool run_on(search *s, genet_err *err)
 {
+    beam *next = s->next;
     int n = 0;
     for (int ends = 0; ends < 2; ends++)
         for (int i = 0; i < s->n_keep && n < s->K; i++) {
@@ -193,7 +199,7 @@ static bool run_on(search *s, beam *next, genet_err *err)
             if (!next[n].last) return genet__err_memory(err);
             next[n].score = ends ? c->sum + NEVER : c->sum;
             s->ids[n] = c->id;
-            s->parent[n++] = c->row;
+            s->parent[n++] = s->row + c->row;
         }
     memcpy(s->running, next, (size_t)s->K * sizeof *next);
     s->length++;
@@ -226,18 +232,28 @@ static bool any_runs(const search *s)
     return false;
 }
 
-static bool look(search *s, genet_err *err)
+/* One step of one search; its K rows know then how they go on. */
+static bool advance(search *s, genet_err *err)
 {
-    bool first = !strcmp(s->o->early_stopping, "true");
-    beam *next = ARENA_ARRAY(&s->arena, beam, s->K);
-    if (!next) return genet__err_memory(err);
+    find_best(s);
+    TRY(finish(s, err));
+    TRY(run_on(s, err));
+    s->done = !any_runs(s) || !may_improve(s) || (!strcmp(s->o->early_stopping, "true") && all_finished(s));
+    return true;
+}
+
+/* ids, parent: of all the decoder's rows; those of a search that is done go on with anything. */
+static bool look(search *s, int64_t n, const int32_t *ids, const int32_t *parent, genet_err *err)
+{
     TRY(genet__decoder_begin(s->d, s->prompt, s->n_prompt, err));
     for (;;) {
-        find_best(s);
-        TRY(finish(s, err));
-        TRY(run_on(s, next, err));
-        if (!any_runs(s) || !may_improve(s) || (first && all_finished(s))) return true;
-        TRY(genet__decoder_step(s->d, s->ids, s->parent, err));
+        int64_t going = 0;
+        for (int64_t i = 0; i < n; i++) {
+            if (!s[i].done) TRY(advance(&s[i], err));
+            going += !s[i].done;
+        }
+        if (!going) return true;
+        TRY(genet__decoder_step(s->d, ids, parent, err));
     }
 }
 
@@ -280,15 +296,15 @@ static bool emit(search *s, int sequence, const beam *b, genet_piece_fn *piece, 
 }
 
 /* Fewer finished ones than asked for are left when bans leave nothing to say. */
-static bool emit_all(search *s, genet_piece_fn *piece, void *user, genet_err *err)
+static bool emit_all(search *s, int64_t source, genet_piece_fn *piece, void *user, bool *go_on, genet_err *err)
 {
-    bool go_on = true;
+    int64_t first = source * s->o->num_return_sequences;
     if (!s->finished[0].finished)
         return genet__err_set(err, GENET_ERR_USAGE, "the beams found nothing to write: no_repeat_ngram_size %lld forbids "
                               "every token, or length_penalty %g is out of all measure",
                               (long long)s->o->no_repeat_ngram_size, s->o->length_penalty);
-    for (int i = 0; go_on && i < s->o->num_return_sequences && s->finished[i].finished; i++)
-        TRY(emit(s, i, &s->finished[i], piece, user, &go_on, err));
+    for (int i = 0; *go_on && i < s->o->num_return_sequences && s->finished[i].finished; i++)
+        TRY(emit(s, (int)first + i, &s->finished[i], piece, user, go_on, err));
     return true;
 }
 
@@ -298,17 +314,50 @@ static void finish_at_once(search *s)
     for (int b = 0; b < s->K; b++) s->finished[b] = (beam){ .finished = true };
 }
 
-bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const int32_t *prompt, int64_t n_prompt,
-                        const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err)
+static void release(search *s, int64_t n)
 {
-    search s = { .d = d, .t = t, .o = o, .prompt = prompt, .n_prompt = n_prompt, .V = genet__decoder_vocab(d),
-                 .K = (int)o->num_beams, .most = o->max_new_tokens };
-    s.n_top = o->logprobs < s.V ? o->logprobs : s.V;
-    s.end = genet__end_tokens(m, o);
-    bool ok = check(&s, err) && set_up(&s, err);
-    if (ok && !s.most) finish_at_once(&s);
-    else ok = ok && look(&s, err);
-    ok = ok && emit_all(&s, piece, user, err);
-    genet__arena_release(&s.arena);
+    for (int64_t i = 0; i < n; i++) genet__arena_release(&s[i].arena);
+}
+
+/* Search i begins at row i K. */
+static bool open_all(search *s, int64_t n, const search *like, int32_t *ids, int32_t *parent, genet_err *err)
+{
+    for (int64_t r = 0; r < genet__decoder_rows(like->d); r++) parent[r] = (int32_t)r;
+    for (int64_t i = 0; i < n; i++) {
+        s[i] = *like;
+        s[i].row = (int)i * like->K;
+        s[i].ids = ids + s[i].row;
+        s[i].parent = parent + s[i].row;
+        TRY(set_up(&s[i], err));
+        if (!s->most) finish_at_once(&s[i]);
+    }
+    return true;
+}
+
+static bool search_all(search *s, int64_t n, const search *like, int32_t *ids, int32_t *parent, genet_piece_fn *piece, void *user,
+                       genet_err *err)
+{
+    bool go_on = true;
+    TRY(open_all(s, n, like, ids, parent, err));
+    TRY(!s->most || look(s, n, ids, parent, err));
+    for (int64_t i = 0; go_on && i < n; i++) TRY(emit_all(&s[i], i, piece, user, &go_on, err));
+    return true;
+}
+
+bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const int32_t *prompt, int64_t n_prompt,
+                        int64_t n_source, const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err)
+{
+    arena a = {0};
+    search like = { .d = d, .t = t, .o = o, .prompt = prompt, .n_prompt = n_prompt, .V = genet__decoder_vocab(d),
+                    .K = (int)o->num_beams, .most = o->max_new_tokens };
+    like.n_top = o->logprobs < like.V ? o->logprobs : like.V;
+    like.end = genet__end_tokens(m, o);
+    TRY(check(&like, err));
+    int64_t rows = genet__decoder_rows(d);
+    search *s = ARENA_ARRAY(&a, search, n_source);
+    int32_t *ids = ARENA_ARRAY(&a, int32_t, rows), *parent = ARENA_ARRAY(&a, int32_t, rows);
+    bool ok = s && ids && parent ? search_all(s, n_source, &like, ids, parent, piece, user, err) : genet__err_memory(err);
+    if (s) release(s, n_source);
+    genet__arena_release(&a);
     return ok;
 }

@@ -8,6 +8,10 @@
  * All rows begin with one prompt, which stands in cache row 0 alone.  rows[b][s] says which cache row holds row b's key
  * at position s, so that a row that goes on from another moves no keys.  One sequence needs no such table.
  *
+ * Of a model with an encoder each row has a source, which an encode plan (one source at a time, of one of several lengths) has
+ * read: its keys and values stand in caches of N memories, and memory_of says which of them a row reads.  A text begins
+ * row by row there: what stands in its caches depends on the source.
+ *
  * Which tokens are read together follows from how many there are, and only what would be read in the same way is kept
  * for the next text: what begin answers depends on its ids alone, to the last bit. */
 #include <string.h>
@@ -18,12 +22,15 @@
 /* Tokens in a run of each level: long ones make full use of the weights that are read for them, short ones waste little
  * on the rest. */
 enum { LEVELS = 3, LONGEST = 256, SMALL_WINDOW = 32 };
+/* Lengths that sources are read at: 16, 32, ... up to the context. */
+enum { ENCODERS = 18, SHORTEST_SOURCE = 16 };
 static const int64_t level_tokens[LEVELS] = { LONGEST, 32, 8 };
 
 typedef struct reader {
     graph      *graph;
     genet_plan *plan;
     tensor     *x, *position, *select, *rows, *logits;      /* select: levels only; rows: B > 1 only */
+    tensor     *lengths, *memory_row, *memory_of;           /* of a model with an encoder */
     int64_t     B, T;           /* sequences, and tokens of each in a run */
 } reader;
 
@@ -43,6 +50,13 @@ struct decoder {
     int64_t      begun;         /* so many tokens the latest text began with: they are held in all rows still.  0: none */
     float       *first;         /* (V): the logits after them */
     float       *logits;        /* (B, V) */
+
+    int64_t      N, M;          /* sources, and tokens of the longest; 0: the model reads none */
+    reader       encoder[ENCODERS];
+    int          n_encoder;
+    int32_t     *memory_of;     /* (B, M): b / (B / N), of what was given */
+    int32_t     *source_length; /* (B) */
+    bool         has_sources;
 };
 
 /* --- plans ----------------------------------------------------------------------- */
@@ -58,12 +72,35 @@ static bool build(reader *r, decoder *d, genet_err *err)
     r->position = genet_input(g, "position", GENET_I32, GENET_DIMS(B));
     if (r != &d->one) r->select = genet_input(g, "select", GENET_I32, GENET_DIMS(1));
     if (d->B > 1) r->rows = genet_input(g, "rows", GENET_I32, GENET_DIMS(B, d->S));
+    if (d->N) {
+        r->lengths = genet_input(g, "lengths", GENET_I32, GENET_DIMS(B));
+        r->memory_of = genet_input(g, "memory_of", GENET_I32, GENET_DIMS(B, d->M));
+    }
     model_inputs in = { .x = r->x, .position = r->position, .select = r->select, .cache_length = d->S,
-                        .cache_rows = d->B, .rows = r->rows };
+                        .cache_rows = d->B, .rows = r->rows, .memory_length = d->M, .memory_rows = d->N,
+                        .memory_of = r->memory_of, .source_lengths = r->lengths };
     r->logits = genet_copy(genet__model_forward(d->model, &n, &in));
     r->plan = genet_compile(g, &r->logits, 1, d->params->device, NULL, err);
     return r->plan;
 }
+
+/* One source of up to r->T tokens, into a row of the memories. */
+static bool build_encoder(reader *r, decoder *d, genet_err *err)
+{
+    if (!(r->graph = genet_graph_new())) return genet__err_memory(err);
+    graph *g = r->graph;
+    net n = { .graph = g, .params = d->params };
+    r->x = genet_input(g, "source", GENET_I32, GENET_DIMS(1, r->T));
+    r->lengths = genet_input(g, "lengths", GENET_I32, GENET_DIMS(1));
+    r->memory_row = genet_input(g, "memory_row", GENET_I32, GENET_DIMS(1));
+    model_inputs in = { .source = r->x, .source_lengths = r->lengths, .memory_length = d->M, .memory_rows = d->N,
+                        .memory_row = r->memory_row };
+    tensor *memory = d->model->head->encode(&n, d->model->config, &in);
+    r->plan = genet_compile(g, &memory, 1, d->params->device, NULL, err);
+    return r->plan;
+}
+
+static bool is_encoder(const reader *r, const decoder *d) { return r >= d->encoder && r < d->encoder + ENCODERS; }
 
 static void release(reader *r)
 {
@@ -77,16 +114,36 @@ static void release(reader *r)
 static bool need(reader *r, decoder *d, genet_err *err)
 {
     if (r->plan) return true;
-    if (build(r, d, err) && genet__params_place(d->params, err) && genet__params_fill(d->params, err) &&
+    if ((is_encoder(r, d) ? build_encoder : build)(r, d, err) && genet__params_place(d->params, err) && genet__params_fill(d->params, err) &&
         genet_plan_attach(r->plan, d->workspace, err) && genet__params_bind(d->params, r->graph, r->plan, err)) return true;
     release(r);
     return false;
+}
+
+/* The least of the lengths that holds n tokens of a source. */
+static int64_t source_level(const decoder *d, int64_t n)
+{
+    int64_t level = SHORTEST_SOURCE;
+    while (level < n) level *= 2;
+    return level < d->S ? level : d->S;
+}
+
+static void set_encoders(decoder *d)
+{
+    for (int64_t T = source_level(d, 1);; T = source_level(d, T + 1)) {
+        d->encoder[d->n_encoder++] = (reader){ .B = 1, .T = T };
+        if (T >= d->M || d->n_encoder == ENCODERS) return;
+    }
 }
 
 /* Of a small window one run reads all. */
 static void set_levels(decoder *d)
 {
     d->one.B = d->B, d->one.T = 1;
+    if (d->N) {
+        set_encoders(d);
+        return;
+    }
     for (int i = 0; i < LEVELS; i++)
         if (level_tokens[i] <= d->S || d->S < SMALL_WINDOW) {
             reader *r = &d->level[d->n_level++];
@@ -106,16 +163,18 @@ static bool set_up(decoder *d, genet_err *err)
     d->logits = genet__alloc_array((size_t)d->B * (size_t)d->V, sizeof *d->logits);
     d->first = genet__alloc_array((size_t)d->V, sizeof *d->first);
     if (!d->text || !d->rows || !d->other || !d->first || !d->logits) return genet__err_memory(err);
+    if (d->N) {
+        d->memory_of = genet__alloc_array((size_t)d->B * (size_t)d->M, sizeof *d->memory_of);
+        d->source_length = genet__alloc_array((size_t)d->B, sizeof *d->source_length);
+        if (!d->memory_of || !d->source_length) return genet__err_memory(err);
+    }
     return (d->params = genet__params_beside(d->model->params, err));
 }
 
-decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err)
+/* sources 0: the model reads none. */
+static decoder *new_decoder(const model *m, genet_workspace *w, int64_t sources, int64_t rows, int64_t source_tokens, genet_err *err)
 {
     const family *f = m->family;
-    if (m->head->kind != HEAD_LM) {
-        genet__err_set(err, GENET_ERR_USAGE, "a %s writes no text", m->head->architecture);
-        return NULL;
-    }
     decoder *d = genet__alloc(sizeof *d);
     if (!d) {
         genet__err_memory(err);
@@ -126,8 +185,26 @@ decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, ge
     d->S = *genet__model_int(m, f->context);
     d->V = *genet__model_int(m, f->vocab_size);
     d->workspace = w;
+    d->N = sources;
+    if (sources) d->M = source_level(d, source_tokens);
     if (set_up(d, err)) return d;
     genet__decoder_free(d);
+    return NULL;
+}
+
+decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err)
+{
+    if (m->head->kind == HEAD_LM && !m->head->encode) return new_decoder(m, w, 0, rows, 0, err);
+    genet__err_set(err, GENET_ERR_USAGE, m->head->encode ? "a %s reads one text and writes another: genet translate does that"
+                                                         : "a %s writes no text", m->head->architecture);
+    return NULL;
+}
+
+decoder *genet__decoder_new_reading(const model *m, genet_workspace *w, int64_t sources, int64_t rows_each, int64_t source_tokens,
+                                    genet_err *err)
+{
+    if (m->head->encode) return new_decoder(m, w, sources, sources * rows_each, source_tokens, err);
+    genet__err_set(err, GENET_ERR_USAGE, "a %s reads no source: genet generate continues texts", m->head->architecture);
     return NULL;
 }
 
@@ -135,8 +212,11 @@ void genet__decoder_free(decoder *d)
 {
     if (!d) return;
     for (int i = 0; i < LEVELS; i++) release(&d->level[i]);
+    for (int i = 0; i < d->n_encoder; i++) release(&d->encoder[i]);
     release(&d->one);
     genet__params_free(d->params);
+    genet__free(d->memory_of);
+    genet__free(d->source_length);
     genet__free(d->text);
     genet__free(d->rows);
     genet__free(d->other);
@@ -146,6 +226,8 @@ void genet__decoder_free(decoder *d)
 }
 
 int64_t genet__decoder_rows(const decoder *d) { return d->B; }
+int64_t genet__decoder_sources(const decoder *d) { return d->N; }
+int64_t genet__decoder_source_tokens(const decoder *d) { return d->M; }
 int64_t genet__decoder_vocab(const decoder *d) { return d->V; }
 int64_t genet__decoder_window(const decoder *d) { return d->S; }
 int64_t genet__decoder_position(const decoder *d) { return d->n; }
@@ -260,12 +342,14 @@ static bool begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
     return true;
 }
 
+static bool begin_reading(decoder *d, const int32_t *ids, int64_t n, genet_err *err);
+
 bool genet__decoder_begin(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
 {
     if (n < 1) return genet__err_set(err, GENET_ERR_USAGE, "a text begins with a token at least");
     if (n > d->S) ids += n - d->S, n = d->S;
     TRY(ids_known(d, ids, n, err));
-    return begin(d, ids, n, err);
+    return d->N ? begin_reading(d, ids, n, err) : begin(d, ids, n, err);
 }
 
 /* Where the text that is held and these ids part. */
@@ -334,6 +418,10 @@ static bool run_one(decoder *d, genet_err *err)
     for (int64_t b = 0; b < d->B; b++) column[b] = (int32_t)d->n;
     TRY(genet_plan_write(r->plan, r->position, column, (size_t)d->B * sizeof *column, err));
     if (r->rows) TRY(genet_plan_write(r->plan, r->rows, d->rows, (size_t)(d->B * d->S) * sizeof *d->rows, err));
+    if (d->N) {
+        TRY(genet_plan_write(r->plan, r->memory_of, d->memory_of, (size_t)(d->B * d->M) * sizeof *d->memory_of, err));
+        TRY(genet_plan_write(r->plan, r->lengths, d->source_length, (size_t)d->B * sizeof *d->source_length, err));
+    }
     TRY(genet_plan_run(r->plan, err));
     d->n++;
     return true;
@@ -343,6 +431,7 @@ static bool run_one(decoder *d, genet_err *err)
 static bool slide(decoder *d, genet_err *err)
 {
     int64_t keep = d->S / 2, from = d->S - keep;
+    if (d->N) return genet__err_set(err, GENET_ERR_USAGE, "the text has %lld tokens, as many as the model can write", (long long)d->S);
     if (d->B == 1) {
         memset(d->read_to, 0, sizeof d->read_to);
         return keep ? begin(d, d->text + from, keep, err) : (d->n = 0, true);
@@ -373,4 +462,58 @@ bool genet__decoder_step(decoder *d, const int32_t *ids, const int32_t *parent, 
     forget(d);
     d->n = 0;
     return false;
+}
+
+/* --- sources ---------------------------------------------------------------------------- */
+
+/* n >= 1 ids into memory `row`. */
+static bool read_source(decoder *d, int64_t row, const int32_t *ids, int64_t n, genet_err *err)
+{
+    reader *r = d->encoder;
+    int32_t at = (int32_t)row, length = (int32_t)n;
+    while (r->T < n) r++;
+    TRY(need(r, d, err));
+    int32_t *x = genet__alloc_array((size_t)r->T, sizeof *x);
+    if (!x) return genet__err_memory(err);
+    memcpy(x, ids, (size_t)n * sizeof *x);
+    bool ok = genet_plan_write(r->plan, r->x, x, (size_t)r->T * sizeof *x, err) &&
+              genet_plan_write(r->plan, r->lengths, &length, sizeof length, err) &&
+              genet_plan_write(r->plan, r->memory_row, &at, sizeof at, err) && genet_plan_run(r->plan, err);
+    genet__free(x);
+    return ok;
+}
+
+bool genet__decoder_read_sources(decoder *d, const token_list *source, int64_t n, genet_err *err)
+{
+    if (n < 1 || n > d->N)
+        return genet__err_set(err, GENET_ERR_USAGE, "%lld sources, and the decoder takes 1 to %lld", (long long)n, (long long)d->N);
+    d->has_sources = false;
+    d->n = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (source[i].n < 1 || source[i].n > d->M)
+            return genet__err_set(err, GENET_ERR_USAGE, "a source has %d tokens, and the decoder takes 1 to %lld", source[i].n, (long long)d->M);
+        TRY(ids_known(d, source[i].at, source[i].n, err));
+        TRY(read_source(d, i, source[i].at, source[i].n, err));
+    }
+    for (int64_t b = 0; b < d->B; b++) {
+        int64_t of = b / (d->B / d->N) < n ? b / (d->B / d->N) : 0;         /* rows without a source read the first */
+        d->source_length[b] = source[of].n;
+        for (int64_t s = 0; s < d->M; s++) d->memory_of[b * d->M + s] = (int32_t)of;
+    }
+    return d->has_sources = true;
+}
+
+/* Every row by itself. */
+static bool begin_reading(decoder *d, const int32_t *ids, int64_t n, genet_err *err)
+{
+    if (!d->has_sources) return genet__err_set(err, GENET_ERR_USAGE, "no source was read yet");
+    bool ok = true;
+    d->n = 0;
+    for (int64_t i = 0; ok && i < n; i++) {
+        for (int64_t b = 0; b < d->B; b++) d->text[b * d->S + i] = ids[i];
+        ok = run_one(d, err);
+    }
+    ok = ok && read_logits(d, &d->one, d->B, err);
+    if (!ok) d->n = 0;
+    return ok;
 }

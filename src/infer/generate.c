@@ -38,7 +38,7 @@ typedef struct writing {
     stop_string              *stop;
     int                       n_stop, n_top;
     end_tokens                end;
-    int64_t                   n_prompt, V;
+    int64_t                   n_prompt, V, n_source, rows;     /* n_source: 1 without sources; rows: sequences of all */
     float                    *adjusted;         /* (V) */
     candidate                *scratch, *best;   /* (V), (n_top) */
     int32_t                  *next;             /* one id a row */
@@ -190,8 +190,10 @@ static void stop_at(const writing *w, sequence *q, size_t from)
 /* -1: every token is banned. */
 static int32_t choose(writing *w, const sequence *q, const float *logits, int64_t i)
 {
-    double draw = genet__rng_uniform((uint64_t)w->o->seed, genet__rng_stream("sample"), (uint32_t)(q - w->sequence),
-                                     (uint64_t)i);
+    int64_t number = (q - w->sequence) % w->o->num_return_sequences;
+    double draw = genet__rng_uniform((uint64_t)w->o->seed, genet__rng_stream("sample"), (uint32_t)number, (uint64_t)i);
+    int32_t forced = genet__forced_token(w->o, i, w->d);
+    if (forced >= 0) return forced;
     if (!w->adjusts) return genet__sample(logits, w->scratch, w->V, w->o, draw);
     memcpy(w->adjusted, logits, (size_t)w->V * sizeof *logits);
     genet__adjust_logits(w->adjusted, w->V, q->ids.at, q->ids.n, w->n_prompt, w->o);
@@ -225,7 +227,7 @@ static bool advance_all(writing *w, int64_t i, int64_t *going, genet_err *err)
 {
     const float *logits = genet__decoder_logits(w->d);
     *going = 0;
-    for (int64_t b = 0; b < w->o->num_return_sequences && !w->left; b++) {
+    for (int64_t b = 0; b < w->rows && !w->left; b++) {
         sequence *q = &w->sequence[b];
         if (!q->finish) TRY(advance(w, q, logits + b * w->V, i, err));
         w->next[b] = q->ids.at[q->ids.n - 1];       /* a finished row goes on with anything */
@@ -236,7 +238,7 @@ static bool advance_all(writing *w, int64_t i, int64_t *going, genet_err *err)
 
 static bool write_all(writing *w, genet_err *err)
 {
-    int64_t going = w->o->num_return_sequences;
+    int64_t going = w->rows;
     for (int64_t b = 0; !w->o->max_new_tokens && b < going && !w->left; b++) {
         w->sequence[b].finish = "length";
         TRY(emit(w, &w->sequence[b], err));
@@ -251,14 +253,14 @@ static bool write_all(writing *w, genet_err *err)
 static bool set_up(writing *w, const token_list *prompt, genet_err *err)
 {
     const generation_options *o = w->o;
-    int64_t n = o->num_return_sequences;
+    int64_t n = w->rows = o->num_return_sequences * w->n_source;
     w->V = genet__decoder_vocab(w->d);
     w->n_top = (int)(o->logprobs < w->V ? o->logprobs : w->V);
     w->n_prompt = prompt->n;
     w->adjusts = o->repetition_penalty != 1 || o->frequency_penalty != 0 || o->presence_penalty != 0 ||
                  o->no_repeat_ngram_size > 0;
     w->sequence = ARENA_ARRAY(&w->arena, sequence, n);
-    w->next = ARENA_ARRAY(&w->arena, int32_t, n);
+    w->next = ARENA_ARRAY(&w->arena, int32_t, genet__decoder_rows(w->d));
     w->adjusted = ARENA_ARRAY(&w->arena, float, w->V);
     w->scratch = ARENA_ARRAY(&w->arena, candidate, w->V);
     w->best = ARENA_ARRAY(&w->arena, candidate, w->n_top + 1);
@@ -275,7 +277,7 @@ static bool set_up(writing *w, const token_list *prompt, genet_err *err)
 
 static void release(writing *w)
 {
-    for (int64_t b = 0; w->sequence && b < w->o->num_return_sequences; b++) {
+    for (int64_t b = 0; w->sequence && b < w->rows; b++) {
         sequence *q = &w->sequence[b];
         genet__token_list_release(&q->ids);
         genet__str_release(&q->pending);
@@ -359,20 +361,27 @@ static bool generate(writing *w, const model *m, const token_list *prompt, genet
     return set_up(w, prompt, err) && genet__decoder_begin(w->d, prompt->at, prompt->n, err) && write_all(w, err);
 }
 
+/* By beams or otherwise, for n_source sources or none. */
+static bool write_texts(writing *w, const model *m, const token_list *prompt, genet_err *err)
+{
+    if (w->o->num_beams > 1)
+        return genet__beam_search(w->d, w->t, m, prompt->at, prompt->n, w->n_source, w->o, w->piece, w->user, err);
+    bool ok = generate(w, m, prompt, err);
+    release(w);
+    return ok;
+}
+
 bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char *prompt, const generation_options *o,
                      genet_piece_fn *piece, void *user, genet_err *err)
 {
     generation_options limited = *o;
     token_list ids = {0};
-    writing w = { .d = d, .t = t, .o = &limited, .piece = piece, .user = user };
+    writing w = { .d = d, .t = t, .o = &limited, .piece = piece, .user = user, .n_source = 1 };
     TRY(genet__generation_check(o, err) && check_ends(m, o, err));
     if (genet__decoder_rows(d) != genet__generation_rows(o))
         return genet__err_set(err, GENET_ERR_USAGE, "the decoder has %lld rows, and %lld are asked for",
                               (long long)genet__decoder_rows(d), (long long)genet__generation_rows(o));
-    bool ok = encode(&ids, m, t, prompt, o, err) && limit_length(&limited, ids.n, err);
-    if (ok && o->num_beams > 1) ok = genet__beam_search(d, t, m, ids.at, ids.n, &limited, piece, user, err);
-    else if (ok) ok = generate(&w, m, &ids, err);
-    release(&w);
+    bool ok = encode(&ids, m, t, prompt, o, err) && limit_length(&limited, ids.n, err) && write_texts(&w, m, &ids, err);
     genet__token_list_release(&ids);
     return ok;
 }
@@ -380,7 +389,7 @@ bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char 
 bool genet__go_on(decoder *d, const tokenizer *t, const model *m, const int32_t *ids, int64_t n, const generation_options *o,
                   genet_piece_fn *piece, void *user, genet_err *err)
 {
-    writing w = { .d = d, .t = t, .o = o, .piece = piece, .user = user, .end = genet__end_tokens(m, o) };
+    writing w = { .d = d, .t = t, .o = o, .piece = piece, .user = user, .end = genet__end_tokens(m, o), .n_source = 1 };
     const token_list prompt = { .at = (int32_t *)ids, .n = (int)n };
     TRY(genet__generation_check(o, err));
     if (o->num_beams > 1 || o->num_return_sequences > 1 || genet__decoder_rows(d) != 1)
@@ -389,4 +398,63 @@ bool genet__go_on(decoder *d, const tokenizer *t, const model *m, const int32_t 
     bool ok = set_up(&w, &prompt, err) && write_all(&w, err);
     release(&w);
     return ok;
+}
+
+/* --- from sources --------------------------------------------------------------------------- */
+
+int32_t genet__decoder_start(const model *m, const generation_options *o)
+{
+    if (o && is_known(m, o->decoder_start_token_id)) return (int32_t)o->decoder_start_token_id;
+    return genet__model_token(m, "decoder_start_token_id");
+}
+
+/* As transformers' processors: the first and the last token that there is room for. */
+int32_t genet__forced_token(const generation_options *o, int64_t i, const decoder *d)
+{
+    if (!genet__decoder_sources(d)) return -1;
+    if (i == 0 && o->forced_bos_token_id >= 0) return (int32_t)o->forced_bos_token_id;
+    return i + 1 >= o->max_new_tokens ? (int32_t)o->forced_eos_token_id : -1;
+}
+
+bool genet__source_ids(const model *m, const tokenizer *t, const char *text, int64_t most, token_list *out, bool *cut, genet_err *err)
+{
+    int32_t end = m->ends.n ? (int32_t)m->ends.at[0] : genet__model_token(m, "eos_token_id");
+    int64_t context = *genet__model_int(m, m->family->context);
+    if (!most || most > context) most = context;
+    out->n = 0;
+    TRY(genet__tokenizer_encode(t, text, strlen(text), out, err));
+    if (end >= 0 && out->n && out->at[out->n - 1] == end) out->n--;
+    if (cut) *cut = out->n + (end >= 0) > most;
+    if (out->n + (end >= 0) > most) out->n = (int)most - (end >= 0);
+    if (end >= 0 && !GROW(out->at, out->n, out->cap)) return genet__err_memory(err);
+    if (end >= 0) out->at[out->n++] = end;
+    return out->n > 0 || genet__err_set(err, GENET_ERR_USAGE, "the text is empty: there is nothing to read");
+}
+
+static bool check_forced(const model *m, const char *name, int64_t id, genet_err *err)
+{
+    return id < 0 || is_known(m, id) ||
+           genet__err_set(err, GENET_ERR_USAGE, "%s %lld is not among the model's %lld tokens", name, (long long)id,
+                          (long long)*genet__model_int(m, m->family->vocab_size));
+}
+
+bool genet__generate_from(decoder *d, const tokenizer *t, const model *m, const token_list *source, int64_t n, const generation_options *o,
+                          genet_piece_fn *piece, void *user, genet_err *err)
+{
+    generation_options limited = *o;
+    int32_t start = genet__decoder_start(m, o);
+    token_list prompt = { .at = &start, .n = 1 };
+    writing w = { .d = d, .t = t, .o = &limited, .piece = piece, .user = user, .n_source = n };
+    TRY(genet__generation_check(o, err) && check_ends(m, o, err));
+    TRY(check_forced(m, "forced_bos_token_id", o->forced_bos_token_id, err));
+    TRY(check_forced(m, "forced_eos_token_id", o->forced_eos_token_id, err));
+    if (start < 0) return genet__err_set(err, GENET_ERR_USAGE, "config.json does not say decoder_start_token_id: give it");
+    int64_t rows = genet__decoder_sources(d) * genet__generation_rows(o);
+    if (!rows || genet__decoder_rows(d) != rows)
+        return genet__err_set(err, GENET_ERR_USAGE, "the decoder has %lld rows, and %lld are asked for", (long long)genet__decoder_rows(d),
+                              (long long)rows);
+    TRY(limit_length(&limited, 1, err));
+    int64_t room = genet__decoder_window(d) - 1;        /* a text ends where the model's positions do */
+    if (limited.max_new_tokens > room) limited.max_new_tokens = room;
+    return genet__decoder_read_sources(d, source, n, err) && write_texts(&w, m, &prompt, err);
 }

@@ -31,6 +31,7 @@ typedef struct generation_options {
     int64_t logprobs;               /* 0: none; k: the k likeliest with every token */
     int64_t seed;
     bool    ignore_eos;
+    int64_t decoder_start_token_id, forced_bos_token_id, forced_eos_token_id;       /* -1: the model's; none */
     int_list eos_token_id;          /* empty: what config.json says, */
     bool     eos_of_file;           /* but with this generation_config.json speaks alone, and may name none; no field */
 } generation_options;
@@ -58,6 +59,15 @@ typedef struct decoder decoder;
 
 /* For `rows` sequences.  m has its weights, is only read, and must outlive it; w is lent to whatever runs. */
 decoder *genet__decoder_new(const model *m, genet_workspace *w, int64_t rows, genet_err *err);
+/* Of a model with an encoder: for so many sources of up to source_tokens tokens, rows_each rows for each (row b has source
+ * b / rows_each).  What comes of a source does not depend on the others that are read with it, to the last bit; but it does on
+ * how many a decoder is made for: products of other shapes sum in another order. */
+decoder *genet__decoder_new_reading(const model *m, genet_workspace *w, int64_t sources, int64_t rows_each, int64_t source_tokens,
+                                    genet_err *err);
+int64_t  genet__decoder_sources(const decoder *d);              /* 0: it reads none */
+int64_t  genet__decoder_source_tokens(const decoder *d);        /* of the longest that it takes */
+/* Read n <= sources sources; then begin. */
+bool     genet__decoder_read_sources(decoder *d, const token_list *source, int64_t n, genet_err *err);
 void     genet__decoder_free(decoder *d);
 int64_t  genet__decoder_rows(const decoder *d);
 int64_t  genet__decoder_vocab(const decoder *d);
@@ -71,7 +81,7 @@ bool     genet__decoder_begin(decoder *d, const int32_t *ids, int64_t n, genet_e
 bool     genet__decoder_rewind(decoder *d, const int32_t *ids, int64_t n, int64_t *kept, genet_err *err);
 /* Row b goes on from what row parent[b] held (NULL: from its own) with ids[b], for all rows. */
 bool     genet__decoder_step(decoder *d, const int32_t *ids, const int32_t *parent, genet_err *err);
-/* (rows, vocab) of what follows; after begin all rows are equal.  Finite, or the call before failed. */
+/* (rows, vocab) of what follows; after begin rows of one source are equal.  Finite, or the call before failed. */
 const float *genet__decoder_logits(const decoder *d);
 
 /* --- choosing (sample.c) --------------------------------------------------------- */
@@ -105,6 +115,19 @@ bool genet__generate(decoder *d, const tokenizer *t, const model *m, const char 
 bool genet__go_on(decoder *d, const tokenizer *t, const model *m, const int32_t *ids, int64_t n, const generation_options *o,
                   genet_piece_fn *piece, void *user, genet_err *err);
 
+/* The text that each of n sources becomes (a model with an encoder; d is for as many sources or more, of as many tokens), beginning
+ * with decoder_start_token_id.  Sequence r of source i comes as i num_return_sequences + r.  What a source becomes depends on
+ * neither its place nor the others. */
+bool genet__generate_from(decoder *d, const tokenizer *t, const model *m, const token_list *source, int64_t n, const generation_options *o,
+                          genet_piece_fn *piece, void *user, genet_err *err);
+/* text as a source: its ids, at most `most` of them (0: as many as the model reads), and the token that ends a text behind them.  *cut,
+ * which may be NULL: ids were left out. */
+bool genet__source_ids(const model *m, const tokenizer *t, const char *text, int64_t most, token_list *out, bool *cut, genet_err *err);
+/* The token that the i-th of a text must be; -1: any. */
+int32_t genet__forced_token(const generation_options *o, int64_t i, const decoder *d);
+/* What a text written by a model with an encoder begins with; -1: nobody says. */
+int32_t genet__decoder_start(const model *m, const generation_options *o);
+
 /* The ids that end a text: those of the options, else config.json's eos_token_id; of them those that the model can
  * write.  None with ignore_eos. */
 typedef struct end_tokens { int n; int32_t id[INT_LIST_MAX]; } end_tokens;
@@ -124,8 +147,9 @@ bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, g
 bool genet__open_text_model(const char *folder, genet_device *d, model_weights how, model **m, tokenizer **t, genet_err *err);
 
 /* beam.c: transformers' _beam_search, token for token. */
+/* For d's first n_source sources, or without sources for one text. */
 bool genet__beam_search(decoder *d, const tokenizer *t, const model *m, const int32_t *prompt, int64_t n_prompt,
-                        const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err);
+                        int64_t n_source, const generation_options *o, genet_piece_fn *piece, void *user, genet_err *err);
 
 /* complete.c: the *n likeliest continuations of text up to the end of the word, by best-first search; d has
  * COMPLETE_ROWS rows. */

@@ -46,6 +46,12 @@ static const field table[] = {
     { "ignore_eos",  FIELD_BOOL,   AT(ignore_eos),  "false", 0, 0, NULL, 0, "go on after the token that ends a text" },
     { "eos_token_id", FIELD_INT_LIST, AT(eos_token_id), NULL, 0, 1 << 24, NULL, 0,
       "tokens that end a text; none given: the model's" },
+    { "decoder_start_token_id", FIELD_INT, AT(decoder_start_token_id), "-1", -1, 1 << 24, NULL, 0,
+      "with a source: what the text begins with; -1: the model's" },
+    { "forced_bos_token_id", FIELD_INT, AT(forced_bos_token_id), "-1", -1, 1 << 24, NULL, 0,
+      "with a source: its first token, as the language of many-language models; -1: any" },
+    { "forced_eos_token_id", FIELD_INT, AT(forced_eos_token_id), "-1", -1, 1 << 24, NULL, 0,
+      "with a source: its last token, when it is full; -1: any" },
 };
 const fields genet__generation_fields = { "writing", table, sizeof table / sizeof *table };
 

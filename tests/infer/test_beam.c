@@ -111,7 +111,7 @@ static bool take(void *user, const genet_piece *p)
 static bool search(const int32_t *prompt, int n, const generation_options *o, got *g)
 {
     decoder *d = genet__decoder_new(m, space, o->num_beams, &err);
-    bool ok = d && genet__beam_search(d, t, m, prompt, n, o, take, g, &err);
+    bool ok = d && genet__beam_search(d, t, m, prompt, n, 1, o, take, g, &err);
     genet__decoder_free(d);
     return ok;
 }
@@ -268,7 +268,7 @@ static void test_failed_allocations(void **state)
     for (long n = 0;; n++) {
         got g = {0};
         genet__alloc_fail_after(n);
-        bool ok = genet__beam_search(d, t, m, (int32_t[]){ 1, 2 }, 2, &o, take, &g, &err);
+        bool ok = genet__beam_search(d, t, m, (int32_t[]){ 1, 2 }, 2, 1, &o, take, &g, &err);
         genet__alloc_fail_after(-1);
         if (ok) break;
         assert_int_equal(err.code, GENET_ERR_MEMORY);
