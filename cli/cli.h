@@ -17,7 +17,8 @@ typedef struct verb {
     int       (*run)(const struct verb *v, int argc, char **argv);     /* argv: after the verb */
 } verb;
 extern const verb cli_verb_train, cli_verb_generate, cli_verb_eval, cli_verb_predict, cli_verb_info, cli_verb_plan,
-                  cli_verb_bench, cli_verb_complete, cli_verb_export, cli_verb_quantize, cli_verb_tokenize, cli_verb_plot, cli_verb_get, cli_verb_chat;
+                  cli_verb_bench, cli_verb_complete, cli_verb_export, cli_verb_quantize, cli_verb_tokenize, cli_verb_plot, cli_verb_get,
+                  cli_verb_chat, cli_verb_translate, cli_verb_summarize;
 
 /* --- arguments ------------------------------------------------------------------- */
 

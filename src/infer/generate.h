@@ -47,7 +47,10 @@ void genet__generation_file_release(generation_file *f);
 bool genet__generation_settle(generation_options *o, const generation_file *f,
                               bool (*given)(const void *user, const char *name), const void *user, arena *a,
                               genet_err *err);
-/* Both. */
+/* The same for texts from sources: the likeliest, unless the user gives a temperature or the file says do_sample. */
+bool genet__generation_settle_source(generation_options *o, const generation_file *f,
+                                     bool (*given)(const void *user, const char *name), const void *user, arena *a, genet_err *err);
+/* Read and settled. */
 bool genet__generation_defaults(generation_options *o, const char *folder, bool (*given)(const void *user, const char *name),
                                 const void *user, arena *a, genet_err *err);
 /* What single ranges do not say; in words. */

@@ -225,6 +225,16 @@ bool genet__generation_settle(generation_options *o, const generation_file *f, g
     return !f->json || check_file(o, f->path, &who, err);
 }
 
+bool genet__generation_settle_source(generation_options *o, const generation_file *f, given_fn *given, const void *user, arena *a,
+                                     genet_err *err)
+{
+    asked who = { given, user };
+    TRY(genet__generation_settle(o, f, given, user, a, err));
+    bool samples = json_is_true(json_object_get(f->json, "do_sample"));
+    if (!samples && !is_given(&who, "temperature")) o->temperature = 0;
+    return true;
+}
+
 bool genet__generation_defaults(generation_options *o, const char *folder, given_fn *given, const void *user, arena *a,
                                 genet_err *err)
 {

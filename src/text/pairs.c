@@ -106,27 +106,12 @@ static bool read_columns(reading *r, str *text, genet_err *err)
     return true;
 }
 
-static bool read_all(text_source *s, str *text, genet_err *err)
-{
-    const char *part;
-    size_t n;
-    do {
-        TRY(genet__source_next(s, &part, &n, err));
-        genet__str_add_n(text, part, n);
-    } while (n);
-    return !text->failed || genet__err_memory(err);
-}
-
-/* A byte order mark is no text. */
 static bool read_path(reading *r, genet_err *err)
 {
     str text = {0};
-    text_source *s = genet__source_open(&r->path, 1, NULL, err);
-    bool ok = s && read_all(s, &text, err);
-    if (ok && text.n >= 3 && !memcmp(text.at, "\xef\xbb\xbf", 3)) memmove(text.at, text.at + 3, (text.n -= 3) + 1);
+    bool ok = genet__source_read(r->path, &text, err);
     const char *first = genet__str(&text) + strspn(genet__str(&text), " \t\r\n");
     if (ok && text.n) ok = *first == '{' ? read_objects(r, &text, err) : read_columns(r, &text, err);
-    genet__source_close(s);
     genet__str_release(&text);
     return ok;
 }

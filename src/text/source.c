@@ -344,3 +344,18 @@ bool genet__source_scan(text_source *s, text_scan *out, genet_err *err)
     if (out->n_chars) return true;
     return genet__err_set(err, GENET_ERR_FORMAT, "the data is empty: %s holds no text", title(&s->file[0]));
 }
+
+bool genet__source_read(const char *path, str *out, genet_err *err)
+{
+    const char *part;
+    size_t n = 1;
+    text_source *s = genet__source_open(&path, 1, NULL, err);
+    bool ok = s;
+    while (ok && n) {
+        ok = genet__source_next(s, &part, &n, err);
+        if (ok) genet__str_add_n(out, part, n);
+    }
+    genet__source_close(s);
+    if (ok && out->n >= 3 && !memcmp(out->at, "\xef\xbb\xbf", 3)) memmove(out->at, out->at + 3, (out->n -= 3) + 1);
+    return ok && (!out->failed || genet__err_memory(err));
+}

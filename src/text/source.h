@@ -28,6 +28,9 @@ bool genet__source_prefix(const text_source *s, ptrdiff_t i, genet_err *err);
 void genet__source_set_chunk(text_source *s, size_t n_bytes);
 int  genet__source_files(const text_source *s);
 
+/* All of the text at path (a file, a folder, "-") into out, without the byte order mark that some editors write. */
+bool genet__source_read(const char *path, str *out, genet_err *err);
+
 /* zlib with our words: plain data passes through.  The descriptor belongs to what is opened (gzFile; gzclose_r). NULL:
  * it was not, and fd stays open. */
 struct gzFile_s *genet__gz_open(int fd, genet_err *err);
