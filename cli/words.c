@@ -97,6 +97,7 @@ static void score_text(const train_event *e, str *s)
     if (e->scores & SCORE_PERPLEXITY) genet__str_printf(s, "  perplexity %.4g", e->score.perplexity);
     if (e->scores & SCORE_BITS_PER_BYTE) genet__str_printf(s, "  bits_per_byte %.4f", e->score.bits_per_byte);
     if (e->scores & SCORE_ACCURACY) genet__str_printf(s, "  accuracy %.4f", e->score.accuracy);
+    if (e->scores & SCORE_BLEU) genet__str_printf(s, "  bleu %.2f", e->score.bleu);
     if (e->best_step == e->step) genet__str_add(s, "  (best so far)");
 }
 

@@ -187,6 +187,7 @@ static void card_scores(str *s, const train_event *e)
     if (e->scores & SCORE_PERPLEXITY) genet__str_printf(s, ", perplexity %.4g", e->score.perplexity);
     if (e->scores & SCORE_BITS_PER_BYTE) genet__str_printf(s, ", %.4f bits per byte", e->score.bits_per_byte);
     if (e->scores & SCORE_ACCURACY) genet__str_printf(s, ", accuracy %.4f", e->score.accuracy);
+    if (e->scores & SCORE_BLEU) genet__str_printf(s, ", BLEU %.2f", e->score.bleu);
     genet__str_add(s, "\n");
 }
 

@@ -12,6 +12,7 @@
 #include "task/lm.h"
 #include "task/task.h"
 #include "task/translate_batch.h"
+#include "task/translate_bleu.h"
 #include "text/tokenizer_train.h"
 #include "train/save.h"
 
@@ -19,7 +20,7 @@ typedef struct translate_options {
     const char *data, *val_data, *tokenizer, *from, *split_by;
     pair_options pair;
     double  val_fraction, label_smoothing;
-    int64_t vocab_size, batch_tokens;
+    int64_t vocab_size, batch_tokens, val_translations;
 } translate_options;
 
 #define AT(member) offsetof(translate_options, member)
@@ -39,6 +40,8 @@ static const field option_fields[] = {
     { "split_by",     FIELD_CHOICE, AT(split_by),     "target", 0, 0, "target|source", 0, "whose sentences are held out" },
     { "val_data",     FIELD_STRING, AT(val_data),     NULL, 0, 0, NULL, FIELD_RENEWABLE | FIELD_MANY | FIELD_WORDS,
       "pairs for validation, in place of val-fraction" },
+    { "val_translations", FIELD_INT, AT(val_translations), "200", 0, 1e9, NULL, 0,
+      "at an evaluation, greedy translations of so many held-out sources for BLEU; 0: none" },
     { "label_smoothing", FIELD_DOUBLE, AT(label_smoothing), "0.1", 0, 0.99, NULL, 0, "the part of a target that all tokens share" },
     { "batch_tokens", FIELD_INT,    AT(batch_tokens), "0", 0, 1 << 24, NULL, 0,
       "as many rows as hold so many tokens of a side, in place of batch-size" },
@@ -62,6 +65,7 @@ typedef struct translate {
     batches     batches;
     batch_inputs in[TRAIN_SHAPES];
     eval_shape  eval[TRAIN_SHAPES];
+    translate_bleu *bleu;       /* NULL: none */
     int         shape;          /* what build and feed are of */
     int64_t     T;              /* tokens of a side at most */
     char        folder[3000];   /* OUT/training */
@@ -401,8 +405,8 @@ static bool evaluate(void *user, train_score *out, genet_err *err)
     }
     genet__free(at);
     if (ok) *out = (train_score){ .loss = sum / (double)count, .perplexity = exp(sum / (double)count), .count = count, .accuracy = NAN,
-                                  .bits_per_byte = NAN };
-    return ok;
+                                  .bits_per_byte = NAN, .bleu = NAN };
+    return ok && (!t->bleu || genet__translate_bleu_run(t->bleu, t->model, t->tokenizer, &out->bleu, err));
 }
 
 /* --- the job ---------------------------------------------------------------------------------------- */
@@ -443,6 +447,7 @@ static bool make_batches(translate *t, train_job *job, genet_err *err)
     job->steps_per_epoch = b->n_list;
     if (!held_out(t)) return true;
     job->evaluate = evaluate;
+    if (t->o->val_translations > 0 && !(t->bleu = genet__translate_bleu_new(&t->pairs, t->o->val_translations, err))) return false;
     return build_eval(t, job, err);
 }
 
@@ -456,7 +461,7 @@ static bool prepare(translate *t, train_job *job, json_t **settings, genet_err *
     TRY(make_batches(t, job, err));
     job->user = t;
     job->unit = "tokens";
-    job->scores = SCORE_PERPLEXITY;
+    job->scores = SCORE_PERPLEXITY | (t->bleu ? SCORE_BLEU : 0);
     job->batch_rows = t->batches.shape[0].rows;
     job->n_shapes = t->batches.n_shape;
     job->shape_of = shape_of;
@@ -474,6 +479,7 @@ static void release(translate *t)
         genet_plan_free(t->eval[s].plan);
         genet_graph_free(t->eval[s].graph);
     }
+    genet__translate_bleu_free(t->bleu);
     genet__model_free(t->model);
     genet__batches_release(&t->batches);
     genet__tokenizer_free(t->tokenizer);
@@ -518,7 +524,7 @@ static const char details[] =
     "A line is a pair: its columns are parted by tabs; or it is a JSON object.  One tokenizer serves both sides.  Sentences are held out\n"
     "whole (split-by): no pair to learn from has a side that is also held out; OUT/training/held-out.jsonl holds them.\n"
     "Batches are of like lengths; pairs longer than block-size are left out.  Validation is the mean cross-entropy of the held-out targets'\n"
-    "tokens, without smoothing.  OUT is a folder that transformers opens too.  Ctrl-C saves and stops; --out OUT --resume\n"
+    "tokens, without smoothing, and BLEU of greedy translations, each source with all its held-out targets.  OUT is a folder that transformers opens too.  Ctrl-C saves and stops; --out OUT --resume\n"
     "goes on and ends as if nothing had happened.\n";
 
 const task genet__task_translate = {

@@ -75,7 +75,8 @@ static bool add_score(json_t *line, const train_event *e)
     return set(line, "val_loss", e->score.loss) &&
            (!(e->scores & SCORE_PERPLEXITY) || set(line, "perplexity", e->score.perplexity)) &&
            (!(e->scores & SCORE_BITS_PER_BYTE) || set(line, "bits_per_byte", e->score.bits_per_byte)) &&
-           (!(e->scores & SCORE_ACCURACY) || set(line, "val_accuracy", e->score.accuracy));
+           (!(e->scores & SCORE_ACCURACY) || set(line, "val_accuracy", e->score.accuracy)) &&
+           (!(e->scores & SCORE_BLEU) || set(line, "bleu", e->score.bleu));
 }
 
 /* One write a line: a torn one can only be the last. */

@@ -152,6 +152,7 @@ bool genet__tensorboard_add(tensorboard *t, const train_event *e, bool with_scor
         if (e->scores & SCORE_PERPLEXITY) add_value(&summary, "validation/perplexity", e->score.perplexity);
         if (e->scores & SCORE_BITS_PER_BYTE) add_value(&summary, "validation/bits_per_byte", e->score.bits_per_byte);
         if (e->scores & SCORE_ACCURACY) add_value(&summary, "validation/accuracy", e->score.accuracy);
+        if (e->scores & SCORE_BLEU) add_value(&summary, "validation/bleu", e->score.bleu);
     }
     begin_event(&event, e->step);
     if (summary.failed) event.failed = true;
