@@ -93,6 +93,12 @@ typedef bool genet_piece_fn(void *user, const genet_piece *piece);
 GENET_API bool genet_generate(genet_session *s, const char *prompt, const genet_options *o, genet_piece_fn *piece,
                               void *user, genet_err *err);
 
+/* The text that each of n sources becomes: of a model that reads one text and writes another (translation, summaries), which
+ * genet_generate refuses.  o as there; without a temperature the likeliest is taken.  Sequence r of source i comes as
+ * i * num_return_sequences + r.  What a source becomes does not depend on the others but in how sums of their number are rounded. */
+GENET_API bool genet_translate(genet_session *s, const char *const *source, int n, const genet_options *o, genet_piece_fn *piece,
+                               void *user, genet_err *err);
+
 /* How a text in the making may go on: the rest of the word being typed, or the next word. */
 typedef struct genet_completion { char text[256]; double probability; } genet_completion;
 /* The *n likeliest into out (room for *n; *n becomes how many there are), the likeliest first.  What

@@ -11,7 +11,7 @@
 struct genet_session {
     const genet_model *model;
     genet_workspace   *workspace;
-    decoder           *writer, *completer;
+    decoder           *writer, *completer, *reader;         /* reader: of sources */
     bool               busy;            /* in genet_generate: its callback may not come back here */
 };
 
@@ -34,6 +34,7 @@ void genet_session_free(genet_session *s)
     if (!s) return;
     genet__decoder_free(s->writer);
     genet__decoder_free(s->completer);
+    genet__decoder_free(s->reader);
     genet_workspace_free(s->workspace);
     genet__free(s);
 }
@@ -66,7 +67,9 @@ static bool was_given(const void *user, const char *name) { return genet__option
 bool genet__session_settle(const genet_model *m, const genet_options *o, generation_options *how, arena *a, genet_err *err)
 {
     TRY(genet__fields_defaults(&genet__generation_fields, how, a, err) && genet__api_overlay(o, API_GENERATE, how, err));
-    TRY(genet__generation_settle(how, &m->generation, o ? was_given : NULL, o ? o->set : NULL, a, err));
+    bool sources = m->model->head->encode;
+    TRY((sources ? genet__generation_settle_source : genet__generation_settle)(how, &m->generation, o ? was_given : NULL,
+                                                                               o ? o->set : NULL, a, err));
     return genet__generation_check(how, err);
 }
 
@@ -91,6 +94,62 @@ bool genet_generate(genet_session *s, const char *prompt, const genet_options *o
     generation_options how = {0};
     arena a = {0};
     bool ok = genet__session_settle(s->model, o, &how, &a, err) && write_text(s, prompt, &how, piece, user, err);
+    genet__arena_release(&a);
+    return ok;
+}
+
+/* --- from sources -------------------------------------------------------------------- */
+
+/* The one there is, if its rows and caches fit. */
+static decoder *source_reader(genet_session *s, int64_t n, int64_t rows, int64_t longest, genet_err *err)
+{
+    decoder *d = s->reader;
+    if (d && (genet__decoder_sources(d) != n || genet__decoder_rows(d) != n * rows || genet__decoder_source_tokens(d) < longest))
+        drop(&s->reader);
+    if (!s->reader) s->reader = genet__decoder_new_reading(s->model->model, s->workspace, n, rows, longest, err);
+    return s->reader;
+}
+
+static bool write_from(genet_session *s, const token_list *ids, int n, const generation_options *how, genet_piece_fn *piece, void *user,
+                       genet_err *err)
+{
+    int64_t longest = 1;
+    for (int i = 0; i < n; i++) longest = ids[i].n > longest ? ids[i].n : longest;
+    decoder *d = source_reader(s, n, genet__generation_rows(how), longest, err);
+    if (!d) return false;
+    s->busy = true;
+    bool ok = genet__generate_from(d, s->model->tokenizer, s->model->model, ids, n, how, piece, user, err);
+    s->busy = false;
+    if (!ok) drop(&s->reader);
+    return ok;
+}
+
+static bool translate(genet_session *s, const char *const *source, int n, const generation_options *how, genet_piece_fn *piece,
+                      void *user, genet_err *err)
+{
+    const genet_model *m = s->model;
+    token_list *ids = genet__alloc_array((size_t)n, sizeof *ids);
+    bool ok = ids || genet__err_memory(err);
+    for (int i = 0; ok && i < n; i++)
+        ok = genet__api_need(source[i], "a source", err) && genet__source_ids(m->model, m->tokenizer, source[i], 0, &ids[i], NULL, err);
+    ok = ok && write_from(s, ids, n, how, piece, user, err);
+    for (int i = 0; ids && i < n; i++) genet__token_list_release(&ids[i]);
+    genet__free(ids);
+    return ok;
+}
+
+bool genet_translate(genet_session *s, const char *const *source, int n, const genet_options *o, genet_piece_fn *piece, void *user,
+                     genet_err *err)
+{
+    TRY(genet__api_need(s, "session", err) && genet__api_need(source, "source", err));
+    TRY(genet__api_need((const void *)piece, "piece, the function for each piece of text,", err));
+    if (n < 1) return genet__err_set(err, GENET_ERR_USAGE, "n is %d: give one source at least", n);
+    TRY(is_idle(s, err) && genet__api_has_text(s->model, err));
+    if (!s->model->model->head->encode)
+        return genet__err_set(err, GENET_ERR_USAGE, "a %s reads no source: genet_generate continues texts", s->model->model->head->architecture);
+    generation_options how = {0};
+    arena a = {0};
+    bool ok = genet__session_settle(s->model, o, &how, &a, err) && translate(s, source, n, &how, piece, user, err);
     genet__arena_release(&a);
     return ok;
 }
