@@ -41,7 +41,7 @@ expect 0 'done after 2 steps' "$GENET" train translate --data pairs.jsonl --sour
 same m/tokenizer.json tuned/tokenizer.json
 expect 0 'done after 2 steps' "$GENET" train t5 --data pairs.tsv --n-layer 1 --n-embd 32 --block-size 40 --tokenizer char --out t5 --max-steps 2 --threads 1
 expect 2 "the character 'm'" "$GENET" summarize t5 -p un --threads 1
-expect 0 '.' "$GENET" summarize t5 -p "un deux trois ." --prefix "" -n 5 --ignore-eos --threads 1
+expect 0 '^' "$GENET" summarize t5 -p "un deux trois ." --prefix "" -n 5 --ignore-eos --threads 1
 
 # one text
 expect 0 '^one two three \.$' "$GENET" translate m -p "un deux trois ." --threads 1
