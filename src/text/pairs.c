@@ -39,7 +39,7 @@ static bool add_pair(reading *r, const char *source, const char *target, genet_e
     return true;
 }
 
-/* Column `number` of a line whose tabs have become zeros. */
+/* Column `number` of a line whose tabs have become zeros; a source holds none. */
 static const char *column(const char *line, const char *end, int64_t number)
 {
     while (--number > 0 && line <= end) line += strlen(line) + 1;
@@ -50,7 +50,6 @@ static bool add_columns(reading *r, char *line, size_t n, genet_err *err)
 {
     if (n && line[n - 1] == '\r') line[--n] = 0;
     if (!n) return true;
-    if (memchr(line, 0, n)) return genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld holds a zero byte", r->path, (long long)r->line);
     int64_t columns = 1;
     for (size_t i = 0; i < n; i++)
         if (line[i] == '\t') line[i] = 0, columns++;
