@@ -29,7 +29,8 @@ static const char *const saved_files[] = { weights_file, optimiser_file, state_f
 static const char *const made_files[] = {
     "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json",
     "README.md", ADAPTER_CONFIG, ADAPTER_FILE, "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json",
-    "training/profile.json", "training/tensorboard", "training/tokenizer.json", "training/tokenizer_config.json", NULL
+    "training/profile.json", "training/tensorboard", "training/tokenizer.json", "training/tokenizer_config.json",
+    "training/pairs.json", "training/held-out.jsonl", "training/learn.txt", NULL
 };
 /* Without settings.json these are what a kill left behind: a new run writes them again. */
 static bool is_corpus(const char *name) { return !strncmp(name, "training/corpus.", 16) || !strncmp(name, "training/tokenizer", 18); }

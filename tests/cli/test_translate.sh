@@ -32,6 +32,9 @@ same a/model.safetensors a.was
 sed 1d pairs.tsv > others.tsv
 expect 2 'the pairs are not those this run began with' "$GENET" train translate --out a --data others.tsv --resume
 expect 1 'columns parted by tabs' "$GENET" train translate --data pairs.tsv --target-column 9 --out other $small
+[ -e other ] && fail "a refused run left its folder"
+expect 2 'at most 2 tokens on each side' "$GENET" train translate --data pairs.tsv --out other $small --block-size 2
+[ -e other ] && fail "a run without batches left its folder"
 expect 0 'peak memory' "$GENET" plan translate $small
 
 # JSON lines; a folder to begin with
