@@ -35,7 +35,7 @@ static const field option_fields[] = {
     { "target_lang",  FIELD_STRING, AT(pair.target_lang), NULL, 0, 0, NULL, 0, "and en" },
     { "prefix",       FIELD_STRING, AT(pair.prefix),  NULL, 0, 0, NULL, 0, "put before every source, as T5 wants it: \"summarize: \"" },
     { "tokenizer",    FIELD_STRING, AT(tokenizer),    "bpe:8000", 0, 0, NULL, 0,
-      "char, bpe:VOCAB, word:VOCAB (learned from both sides), or the folder or file of an existing one" },
+      "char, word:VOCAB, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB (learned from both sides), or an existing folder or file" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.05", 0, 0.9, NULL, 0, "of the distinct sentences, held out for validation" },
     { "split_by",     FIELD_CHOICE, AT(split_by),     "target", 0, 0, "target|source", 0, "whose sentences are held out" },
     { "val_data",     FIELD_STRING, AT(val_data),     NULL, 0, 0, NULL, FIELD_RENEWABLE | FIELD_MANY | FIELD_WORDS,
