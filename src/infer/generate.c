@@ -168,11 +168,8 @@ bool genet__is_text(const tokenizer *t, int32_t id)
 
 bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, genet_err *err)
 {
-    size_t n;
-    const char *piece = genet__tokenizer_piece(t, id, &n);
     if (!genet__is_text(t, id)) return true;
-    if (*shown >= 0) genet__str_add(out, genet__tokenizer_between(t, *shown, id));
-    genet__str_add_n(out, piece, n);
+    TRY(genet__tokenizer_decode_on(t, *shown, &id, 1, out, err));
     *shown = id;
     return !out->failed || genet__err_memory(err);
 }

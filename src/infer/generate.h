@@ -143,7 +143,7 @@ int32_t genet__start_token(const model *m, const generation_options *o);
 /* Special tokens are no text, and ids beyond the tokenizer's neither: models pad their vocabulary. */
 bool genet__is_text(const tokenizer *t, int32_t id);
 /* Append what id adds to a text whose last id that is text is *shown (-1: none yet), which becomes id.  Nothing stands
- * between words and what is no text. */
+ * between words and what is no text; the first piece of a text is decoded as its beginning. */
 bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, genet_err *err);
 
 /* open.c: both or neither; *t is NULL of a family that reads no text. */
