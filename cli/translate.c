@@ -50,7 +50,14 @@ static const short_name short_names[] = { { "p", "prompt" }, { "n", "max_new_tok
                                           { "temp", "temperature" }, { "o", "output" }, { NULL, NULL } };
 
 /* What there is of one sequence. */
-typedef struct written { str text; token_list ids; genet_choice *top; double *logprob; int n_top, cap_top, cap_logprob; double score; bool stop; } written;
+typedef struct written {
+    str           text;
+    token_list    ids;
+    genet_choice *top;          /* n_top for each id */
+    double       *logprob, score;
+    int           n_top, cap_top, cap_logprob;
+    bool          stop;         /* by an end token, not by length */
+} written;
 
 typedef struct work {
     program_options    program;

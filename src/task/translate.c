@@ -524,7 +524,8 @@ static const char details[] =
     "A line is a pair: its columns are parted by tabs; or it is a JSON object.  One tokenizer serves both sides.  Sentences are held out\n"
     "whole (split-by): no pair to learn from has a side that is also held out; OUT/training/held-out.jsonl holds them.\n"
     "Batches are of like lengths; pairs longer than block-size are left out.  Validation is the mean cross-entropy of the held-out targets'\n"
-    "tokens, without smoothing, and BLEU of greedy translations, each source with all its held-out targets.  OUT is a folder that transformers opens too.  Ctrl-C saves and stops; --out OUT --resume\n"
+    "tokens, without smoothing, and BLEU of greedy translations, each source with all its held-out targets.  OUT is a folder that\n"
+    "transformers opens too.  Ctrl-C saves and stops; --out OUT --resume\n"
     "goes on and ends as if nothing had happened.\n";
 
 const task genet__task_translate = {
