@@ -13,8 +13,8 @@
 
 typedef struct gpt2 {
     const char *activation_function;
-    int64_t vocab_size, n_positions, n_embd, n_layer, n_head, n_inner, bos_token_id, eos_token_id;
-    double  resid_pdrop, embd_pdrop, attn_pdrop, layer_norm_epsilon, initializer_range;
+    int64_t vocab_size, n_positions, n_embd, n_layer, n_head, n_inner, bos_token_id, eos_token_id, pad_token_id;
+    double  resid_pdrop, embd_pdrop, attn_pdrop, layer_norm_epsilon, initializer_range, classifier_dropout;
     bool    tie_word_embeddings, scale_attn_weights, scale_attn_by_inverse_layer_idx, reorder_and_upcast_attn;
     bool    add_cross_attention;
 } gpt2;
@@ -46,6 +46,8 @@ static const field config_fields[] = {
     { "add_cross_attention", FIELD_BOOL,  AT(add_cross_attention), "false", 0, 0, NULL, 0, "not supported" },
     { "bos_token_id",       FIELD_INT,    AT(bos_token_id),       "-1", -1, 1 << 24, NULL, 0, "begins a text; null: none" },
     { "eos_token_id",       FIELD_INT,    AT(eos_token_id),       "-1", -1, 1 << 24, NULL, 0, "ends a text; null: none" },
+    { "classifier_dropout", FIELD_DOUBLE, AT(classifier_dropout), "0.1", 0, 0.999, NULL, 0, "before tokens are classified" },
+    { "pad_token_id",       FIELD_INT,    AT(pad_token_id),       "-1", -1, 1 << 24, NULL, 0, "fills rows up; null: none" },
 };
 static const fields config_table = { "config.json of gpt2", config_fields, sizeof config_fields / sizeof *config_fields };
 
@@ -144,22 +146,50 @@ static tensor *positions(net *n, tensor *wpe, const model_inputs *in)
     return genet_gather(wpe, genet_add(genet_reshape(in->position, GENET_DIMS(B, 1)), column));
 }
 
-static tensor *forward(net *n, const void *config, const model_inputs *in)
+/* -> (B, T, C), or (B, 1, C) with select; *wte: the table (V, C). */
+static tensor *body(net *n, const gpt2 *c, const model_inputs *in, tensor **wte)
 {
-    const gpt2 *c = config;
     init how = INIT_OF_NORMAL(c->initializer_range);
-    int64_t C = c->n_embd, V = c->vocab_size;
     net_push(n, "transformer", -1);
-    tensor *wte = embedding(n, "wte", V, C, how);
+    *wte = embedding(n, "wte", c->vocab_size, c->n_embd, how);
     net_push(n, "wpe", -1);
-    tensor *wpe = genet__net_weight(n, "weight", GENET_DIMS(c->n_positions, C), how);     /* sums read it: f32 */
+    tensor *wpe = genet__net_weight(n, "weight", GENET_DIMS(c->n_positions, c->n_embd), how);  /* sums read it: f32 */
     net_pop(n);
-    tensor *x = genet_add(genet__embed(wte, in->x), positions(n, wpe, in));         /* (B, T, C) */
+    tensor *x = genet_add(genet__embed(*wte, in->x), positions(n, wpe, in));
     x = dropout(n, x, c->embd_pdrop);
     for (int64_t i = 0; i < c->n_layer; i++) x = block(n, c, x, in, i);
     x = layer_norm(n, "ln_f", genet__selected(x, in), c->layer_norm_epsilon);
     net_pop(n);
-    return genet__logits(n, x, c->tie_word_embeddings ? wte : embedding(n, "lm_head", V, C, how));
+    return x;
+}
+
+/* --- heads ---------------------------------------------------------------------------- */
+
+static tensor *forward(net *n, const void *config, const model_inputs *in)
+{
+    const gpt2 *c = config;
+    tensor *wte, *x = body(n, c, in, &wte);
+    return genet__logits(n, x, c->tie_word_embeddings ? wte : embedding(n, "lm_head", c->vocab_size, c->n_embd,
+                                                                        INIT_OF_NORMAL(c->initializer_range)));
+}
+
+static tensor *hidden(net *n, const void *config, const model_inputs *in)
+{
+    tensor *wte;
+    return body(n, config, in, &wte);
+}
+
+static tensor *sequence(net *n, const void *config, const model_inputs *in)
+{
+    linear_options o = { .weight = INIT_OF_NORMAL(((const gpt2 *)config)->initializer_range), .no_bias = true };
+    return linear(n, "score", genet__last_tokens(n, hidden(n, config, in), in), in->n_labels, &o);
+}
+
+static tensor *tokens(net *n, const void *config, const model_inputs *in)
+{
+    const gpt2 *c = config;
+    linear_options o = { .weight = INIT_OF_NORMAL(c->initializer_range), .bias = INIT_OF_ZEROS };
+    return linear(n, "classifier", dropout(n, hidden(n, c, in), c->classifier_dropout), in->n_labels, &o);
 }
 
 /* The causal masks that older files carry along. */
@@ -170,7 +200,11 @@ static const char *const aliases[][2] = {
     { "num_hidden_layers", "n_layer" }, { NULL, NULL },
 };
 
-static const model_head heads[] = { { "GPT2LMHeadModel", HEAD_LM, forward, NULL }, { .architecture = NULL } };
+static const model_head heads[] = {
+    { "GPT2LMHeadModel", HEAD_LM, forward, NULL }, { "GPT2Model", HEAD_NONE, hidden, NULL },
+    { "GPT2ForSequenceClassification", HEAD_SEQUENCE, sequence, NULL },
+    { "GPT2ForTokenClassification", HEAD_TOKEN, tokens, NULL }, { .architecture = NULL }
+};
 
 const family genet__family_gpt2 = {
     .name = "gpt2", .heads = heads, .task = "lm", .help = "GPT-2, a transformer that writes",

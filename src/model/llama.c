@@ -16,8 +16,8 @@
 typedef struct llama {
     const char *hidden_act, *rope_scaling, *layer_types;
     int64_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
-    int64_t max_position_embeddings, sliding_window, max_window_layers, bos_token_id, eos_token_id;
-    double  rms_norm_eps, rope_theta, initializer_range, attention_dropout;
+    int64_t max_position_embeddings, sliding_window, max_window_layers, bos_token_id, eos_token_id, pad_token_id;
+    double  rms_norm_eps, rope_theta, initializer_range, attention_dropout, classifier_dropout;
     bool    tie_word_embeddings, attention_bias, mlp_bias, use_sliding_window;
 } llama;
 
@@ -59,6 +59,8 @@ static const field config_fields[] = {
       "the output uses the table of the input" },
     { "bos_token_id",           FIELD_INT,    AT(bos_token_id),           "-1", -1, 1 << 24, NULL, 0, "begins a text; null: none" },
     { "eos_token_id",           FIELD_INT,    AT(eos_token_id),           "-1", -1, 1 << 24, NULL, 0, "ends a text; null: none" },
+    { "classifier_dropout",     FIELD_DOUBLE, AT(classifier_dropout),     "0.1", 0, 0.999, NULL, 0, "before tokens are classified" },
+    { "pad_token_id",           FIELD_INT,    AT(pad_token_id),           "-1", -1, 1 << 24, NULL, 0, "fills rows up; null: none" },
     { "sliding_window",         FIELD_INT,    AT(sliding_window),         "-1", -1, 1 << 24, NULL, 0,
       "how many tokens back attention looks; null: all" },
     { "use_sliding_window",     FIELD_BOOL,   AT(use_sliding_window),     "false", 0, 0, NULL, 0, "sliding_window counts" },
@@ -67,7 +69,7 @@ static const field config_fields[] = {
     { "layer_types",            FIELD_JSON,   AT(layer_types),            NULL, 0, 0, NULL, 0,
       "\"full_attention\" or \"sliding_attention\", for each layer" },
 };
-enum { BEGIN_LLAMA = 0, BEGIN_QWEN3 = 1, BEGIN = 2, END_LLAMA = 19, END_MISTRAL = 20, END = 23 };
+enum { BEGIN_LLAMA = 0, BEGIN_QWEN3 = 1, BEGIN = 2, END_LLAMA = 21, END_MISTRAL = 22, END = 25 };
 _Static_assert(sizeof config_fields / sizeof *config_fields == END, "the parts of the table have moved");
 #define PART(title, begin, end) { title, config_fields + (begin), (end) - (begin) }
 static const fields llama_table = PART("config.json of llama", BEGIN_LLAMA, END_LLAMA);
@@ -257,19 +259,45 @@ static tensor *block(net *n, const pass *p, tensor *x, int64_t layer)
     return n->checkpoint ? genet_checkpoint(x) : x;
 }
 
-static tensor *forward_as(net *n, const kin *k, const void *config, const model_inputs *in)
+/* -> (B, T, C), or (B, 1, C) with select; *table: (V, C). */
+static tensor *body(net *n, const kin *k, const llama *c, const model_inputs *in, tensor **table)
 {
-    const llama *c = config;
     pass p = { .c = c, .kin = k, .in = in };
-    init how = INIT_OF_NORMAL(c->initializer_range);
     net_push(n, "model", -1);
     open_rope(n, &p);
-    tensor *table = embedding(n, "embed_tokens", c->vocab_size, c->hidden_size, how);
-    tensor *x = genet__embed(table, in->x);                                                     /* (B, T, C) */
+    *table = embedding(n, "embed_tokens", c->vocab_size, c->hidden_size, INIT_OF_NORMAL(c->initializer_range));
+    tensor *x = genet__embed(*table, in->x);                                                    /* (B, T, C) */
     for (int64_t i = 0; i < c->num_hidden_layers; i++) x = block(n, &p, x, i);
     x = rms_norm(n, "norm", genet__selected(x, in), c->rms_norm_eps);
     net_pop(n);
-    return genet__logits(n, x, c->tie_word_embeddings ? table : embedding(n, "lm_head", c->vocab_size, c->hidden_size, how));
+    return x;
+}
+
+/* --- heads ------------------------------------------------------------------------------ */
+
+static tensor *write_as(net *n, const kin *k, const llama *c, const model_inputs *in)
+{
+    tensor *table, *x = body(n, k, c, in, &table);
+    return genet__logits(n, x, c->tie_word_embeddings ? table : embedding(n, "lm_head", c->vocab_size, c->hidden_size,
+                                                                          INIT_OF_NORMAL(c->initializer_range)));
+}
+
+static tensor *hidden_as(net *n, const kin *k, const llama *c, const model_inputs *in)
+{
+    tensor *table;
+    return body(n, k, c, in, &table);
+}
+
+static tensor *sequence_as(net *n, const kin *k, const llama *c, const model_inputs *in)
+{
+    linear_options o = { .weight = INIT_OF_NORMAL(c->initializer_range), .no_bias = true };
+    return linear(n, "score", genet__last_tokens(n, hidden_as(n, k, c, in), in), in->n_labels, &o);
+}
+
+static tensor *tokens_as(net *n, const kin *k, const llama *c, const model_inputs *in)
+{
+    linear_options o = { .weight = INIT_OF_NORMAL(c->initializer_range), .bias = INIT_OF_ZEROS };
+    return linear(n, "score", dropout(n, hidden_as(n, k, c, in), c->classifier_dropout), in->n_labels, &o);
 }
 
 /* --- the rows ---------------------------------------------------------------------------- */
@@ -282,13 +310,19 @@ static const char *const ignored[] = { ".rotary_emb.inv_freq", NULL };
 #define QWEN_DEFAULTS "vocab_size", "151936", "intermediate_size", "22016", "num_key_value_heads", "32", \
                       "max_position_embeddings", "32768", "sliding_window", "4096"
 
-#define ROW_OF(type, class_name, words, settle_fn, ...)                                                                 \
-    static tensor *forward_##type(net *n, const void *config, const model_inputs *in)                                   \
+#define HEAD(type, what)                                                                                                \
+    static tensor *type##_##what(net *n, const void *config, const model_inputs *in)                                    \
     {                                                                                                                   \
-        static const kin kin_##type = { __VA_ARGS__ };                                                                  \
-        return forward_as(n, &kin_##type, config, in);                                                                  \
-    }                                                                                                                   \
-    static const model_head type##_heads[] = { { class_name, HEAD_LM, forward_##type, NULL }, { .architecture = NULL } };      \
+        return what##_as(n, &type##_kin, config, in);                                                                   \
+    }
+#define ROW_OF(type, Class, words, settle_fn, ...)                                                                      \
+    static const kin type##_kin = { __VA_ARGS__ };                                                                      \
+    HEAD(type, write) HEAD(type, hidden) HEAD(type, sequence) HEAD(type, tokens)                                        \
+    static const model_head type##_heads[] = {                                                                          \
+        { Class "ForCausalLM", HEAD_LM, type##_write, NULL }, { Class "Model", HEAD_NONE, type##_hidden, NULL },        \
+        { Class "ForSequenceClassification", HEAD_SEQUENCE, type##_sequence, NULL },                                    \
+        { Class "ForTokenClassification", HEAD_TOKEN, type##_tokens, NULL }, { .architecture = NULL }                   \
+    };                                                                                                                  \
     const family genet__family_##type = {                                                                               \
         .name = #type, .heads = type##_heads, .task = "lm", .help = words, .config_bytes = sizeof(llama),          \
         .config = &type##_table, .options = &option_table, .defaults = type##_defaults, .settle = settle_fn,            \
@@ -302,9 +336,9 @@ static const char *const mistral_defaults[] = { MISTRAL_DEFAULTS, NULL };
 static const char *const qwen2_defaults[] = { QWEN_DEFAULTS, NULL };
 static const char *const qwen3_defaults[] = { QWEN_DEFAULTS, "head_dim", "128", NULL };
 
-ROW_OF(llama,   "LlamaForCausalLM",   "Llama: rotary positions, RMSNorm, SwiGLU, grouped queries", settle, .window = WINDOW_NEVER)
-ROW_OF(mistral, "MistralForCausalLM", "Mistral: Llama that looks back over a window", settle, .window = WINDOW_ALWAYS)
-ROW_OF(qwen2,   "Qwen2ForCausalLM",   "Qwen2: Llama with biases of q, k and v", genet__rope_settle,
+ROW_OF(llama,   "Llama",   "Llama: rotary positions, RMSNorm, SwiGLU, grouped queries", settle, .window = WINDOW_NEVER)
+ROW_OF(mistral, "Mistral", "Mistral: Llama that looks back over a window", settle, .window = WINDOW_ALWAYS)
+ROW_OF(qwen2,   "Qwen2",   "Qwen2: Llama with biases of q, k and v", genet__rope_settle,
        .qkv_bias = true, .window = WINDOW_LATE)
-ROW_OF(qwen3,   "Qwen3ForCausalLM",   "Qwen3: Llama with norms of q's and k's heads", genet__rope_settle,
+ROW_OF(qwen3,   "Qwen3",   "Qwen3: Llama with norms of q's and k's heads", genet__rope_settle,
        .head_norms = true, .window = WINDOW_LATE)

@@ -147,7 +147,7 @@ json_t *genet__model_config_json(const model *m, genet_dtype type)
                             m->head->architecture, "dtype", name, "torch_dtype", name);
     json_t *own = genet__fields_to_json(m->family->config, m->config);
     if (own) none_to_null(own);
-    bool ok = all && own && write_ends(m, own) && genet__json_merge(all, own, false);
+    bool ok = all && own && write_ends(m, own) && genet__json_merge(all, own, false) && genet__labels_write(m, all);
     json_decref(own);
     if (ok) return all;
     json_decref(all);
@@ -228,10 +228,10 @@ bool genet__model_declare(model *m, genet_err *err)
     return ok;
 }
 
-static bool load(model *m, const char *folder, model_weights how, genet_err *err)
+static bool load(model *m, const char *folder, model_weights how, str *said, genet_err *err)
 {
     const family *f = m->family;
-    weight_names names = { f->prefix, f->ignored, { f->tied[0], f->tied[1] } };
+    weight_names names = { f->prefix, f->ignored, { f->tied[0], f->tied[1] }, said };
     weights_form form = how == MODEL_READ_ONLY ? WEIGHTS_STORED : how == MODEL_READ_F32 ? WEIGHTS_F32 : WEIGHTS_COPIED;
     return genet__weights_open(m->params, PARAM_WEIGHT | PARAM_BUFFER, folder, form, &names, err);
 }
@@ -257,22 +257,26 @@ static bool known_quantization(const json_t *config, const char *where, genet_er
                           "(genet quantize), and f32, f16 and bf16 weights", where, method ? SHOWN(method) : "nobody knows what");
 }
 
-/* How many classes: id2label's, else num_labels, else two, as transformers has it. */
-static bool read_labels(model *m, const json_t *config, const char *where, genet_err *err)
-{
-    const json_t *names = json_object_get(config, "id2label"), *n = json_object_get(config, "num_labels");
-    m->n_labels = json_is_object(names) ? (int64_t)json_object_size(names) : json_is_integer(n) ? json_integer_value(n) : 2;
-    return (m->n_labels > 0 && m->n_labels <= 1 << 20) ||
-           genet__err_set(err, GENET_ERR_FORMAT, "%s: %lld labels", where, (long long)m->n_labels);
-}
-
 /* A class that genet does not know, but for its head, is read as what the family is usually. */
 static bool choose_head(model *m, const json_t *config, const char *where, genet_err *err)
 {
     const char *name = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     for (const model_head *h = m->family->heads; name && h->architecture; h++)
         if (!strcmp(h->architecture, name)) m->head = h;
-    return read_labels(m, config, where, err);
+    return genet__labels_read(m, config, where, err);
+}
+
+bool genet__model_set_head(model *m, head_kind kind, int64_t n_labels, genet_err *err)
+{
+    static const char *const does[] = { "continues text", "finds hidden words", "gives hidden states", "classifies texts",
+                                        "classifies tokens", "finds answers", "reads tables" };
+    for (const model_head *h = m->family->heads; h->architecture; h++)
+        if (h->kind == kind) {
+            m->head = h;
+            m->n_labels = n_labels;
+            return true;
+        }
+    return genet__err_set(err, GENET_ERR_USAGE, "family %s has no head that %s", m->family->name, does[kind]);
 }
 
 model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err)
@@ -302,21 +306,38 @@ static bool read_generation(model *m, const char *folder, genet_err *err)
     return m->generation;
 }
 
+/* Of a folder that has the head already, and as many classes, nothing may be missing. */
+static bool change_head(model *m, const model_as *as, str **said, genet_err *err)
+{
+    bool counts = as->kind == HEAD_SEQUENCE || as->kind == HEAD_TOKEN;
+    if (m->head->kind == as->kind && (!counts || m->n_labels == as->n_labels)) return true;
+    *said = as->said;
+    m->params->seed = as->seed;
+    return genet__model_set_head(m, as->kind, as->n_labels, err);
+}
+
 /* Config, then parameters by building once, then weights: each step checks what
  * the one before let through. */
-model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err)
+model *genet__model_open_as(const char *folder, genet_device *d, model_weights how, const model_as *as, genet_err *err)
 {
     hf_folder f = {0};
+    str *said = NULL;
     model *m = genet__hf_open(&f, folder, false, err) ? genet__model_from_config(f.config, f.where, d, err) : NULL;
     bool ok = m;
+    ok = ok && (!as || change_head(m, as, &said, err));
     ok = ok && (genet__model_declare(m, err) || genet__err_prefix(err, "%s: ", f.where));
     genet__hf_close(&f);
     if (ok && how < MODEL_READ_ONLY) ok = read_generation(m, folder, err);
     if (ok && how != MODEL_NO_WEIGHTS)
-        ok = load(m, folder, how, err) && genet__params_place(m->params, err) && genet__params_fill(m->params, err);
+        ok = load(m, folder, how, said, err) && genet__params_place(m->params, err) && genet__params_fill(m->params, err);
     if (ok) return m;
     /* what would be wrong usage on the command line is a fault of the file here */
-    if (err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;
+    if (!as && err && err->code == GENET_ERR_USAGE) err->code = GENET_ERR_FORMAT;
     genet__model_free(m);
     return NULL;
+}
+
+model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err)
+{
+    return genet__model_open_as(folder, d, how, NULL, err);
 }

@@ -93,7 +93,9 @@ typedef struct model {
     const model_head *head;
     void         *config;
     json_t       *generation;   /* the folder's generation_config.json; NULL: it has none, or is only read */
-    int64_t       n_labels;     /* classes of a head that has them */
+    int64_t       n_labels;     /* classes of a head that has them, */
+    const char  **label;        /* and their names; NULL: LABEL_0, LABEL_1, ... */
+    const char   *problem_type; /* config.json's: "multi_label_classification"; NULL: it does not say */
     struct model *base;         /* of an adapted model (adapter.h): what it stands beside; else NULL */
     bool          own_base;     /* freed with this one */
     const struct adapter_config *adapter;
@@ -117,6 +119,12 @@ bool   genet__model_declare(model *m, genet_err *err);
 typedef enum model_weights { MODEL_NO_WEIGHTS, MODEL_WRITABLE, MODEL_READ_ONLY, MODEL_READ_F32 } model_weights;
 /* Read folder's config.json and its weights, in one file or several. */
 model *genet__model_open(const char *folder, genet_device *d, model_weights how, genet_err *err);
+/* The same, to answer in another way than the folder's model does: the backbone's weights are taken, those of a head that the
+ * folder does not have begin anew, drawn from seed. said: what is new and what is not used, in words; empty: nothing. */
+typedef struct model_as { head_kind kind; int64_t n_labels; uint64_t seed; str *said; } model_as;
+model *genet__model_open_as(const char *folder, genet_device *d, model_weights how, const model_as *as, genet_err *err);
+/* Give m the head of this kind; its parameters are not declared yet. */
+bool   genet__model_set_head(model *m, head_kind kind, int64_t n_labels, genet_err *err);
 /* The family that a config.json names, with its config read and no parameters declared yet; where goes into messages. */
 model *genet__model_from_config(const json_t *config, const char *where, genet_device *d, genet_err *err);
 /* config.json and, for models of text, generation_config.json. */
@@ -134,10 +142,29 @@ static inline int64_t *genet__model_int(const model *m, size_t offset)
 /* The token that this field of the config ("eos_token_id") names; -1: it names none of the vocabulary, or is not there. */
 int32_t genet__model_token(const model *m, const char *key);
 
+/* --- labels.c: the classes of a head ------------------------------------------ */
+
+/* From config.json: id2label, else num_labels, else two, as transformers has it. */
+bool        genet__labels_read(model *m, const json_t *config, const char *where, genet_err *err);
+/* id2label, label2id and problem_type; false: no memory. */
+bool        genet__labels_write(const model *m, json_t *config);
+/* n classes of these names (copied). */
+bool        genet__labels_set(model *m, const char *const *name, int64_t n, genet_err *err);
+/* The name of class i; scratch holds it where the model has none. */
+const char *genet__label(const model *m, int64_t i, char scratch[32]);
+/* Are classes independent of each other, so that each has a probability of its own? */
+bool        genet__labels_independent(const model *m);
+
 /* --- weights.c: params from safetensors -------------------------------------- */
 
 /* How names in a file may differ from ours; as in family. */
-typedef struct weight_names { const char *prefix; const char *const *ignored; const char *tied[2]; } weight_names;
+typedef struct weight_names {
+    const char *prefix;
+    const char *const *ignored;
+    const char *tied[2];
+    str *said;              /* not NULL: the head may be another than the file's. Weights of it that the file has not, or of
+                             * another shape, stay without values; what is new and what is not used is said here */
+} weight_names;
 
 /* Every param of these kinds (mask) must be in the file with its shape, and the file
  * must hold nothing else; weights and buffers must be finite.  Then params get memory where they have

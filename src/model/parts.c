@@ -35,6 +35,16 @@ tensor *genet__selected(tensor *x, const model_inputs *in)
     return genet_reshape(genet_gather(genet_reshape(x, GENET_DIMS(B * T, C)), in->select), GENET_DIMS(-1, 1, C));
 }
 
+tensor *genet__last_tokens(net *n, tensor *x, const model_inputs *in)
+{
+    if (x->poisoned) return x;
+    int64_t B = dim_of(x, 0), T = dim_of(x, 1), C = dim_of(x, 2);
+    if (!in->lengths) return genet_reshape(genet_slice(x, 1, T - 1, 1, 1), GENET_DIMS(B, C));
+    tensor *end = genet_add(genet_iota(n->graph, GENET_I32, B, 0, (double)T), in->lengths);        /* of the row, flat */
+    tensor *last = genet_sub(end, genet_scalar_like(end, 1));
+    return genet_gather(genet_reshape(x, GENET_DIMS(B * T, C)), last);
+}
+
 tensor *genet__logits(net *n, tensor *x, tensor *head)
 {
     if (x->poisoned || head->poisoned) return x->poisoned ? x : head;

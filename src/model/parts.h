@@ -11,6 +11,8 @@ tensor *genet__memorise(net *n, const char *name, tensor *x, const model_inputs 
 tensor *genet__memorised(net *n, const char *name, int64_t H, int64_t D, const model_inputs *in);
 /* x (B, T, C), of which with in->select (N) only the rows asked for, (N, 1, C), go on. */
 tensor *genet__selected(tensor *x, const model_inputs *in);
+/* Of x (B, T, C) each row's last token within its length: (B, C). */
+tensor *genet__last_tokens(net *n, tensor *x, const model_inputs *in);
 /* x (B, T, C) by a head (V, C): "logits" (B, T, V). */
 tensor *genet__logits(net *n, tensor *x, tensor *head);
 #endif

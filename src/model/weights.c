@@ -19,6 +19,7 @@ typedef struct reader {
     unsigned kinds;
     weights_form form;
     char *used;                 /* one flag a tensor, file after file */
+    bool prefixed;              /* the file's names have the family's prefix */
     float *buffer;
     size_t buffer_elements;
 } reader;
@@ -43,6 +44,13 @@ static const safetensor *find(const reader *r, const char *name, const safetenso
     if (!t && r->names->tied[1] && !strcmp(name, r->names->tied[1]))
         t = genet__shards_find(r->from, r->names->tied[0], file);
     return t;
+}
+
+/* Of a model that is opened with another head than its file's: what belongs to no backbone. */
+static bool of_head(const reader *r, const char *name)
+{
+    const char *cut = short_name(r, name);
+    return cut ? !strncmp(cut, "pooler.", 7) : r->prefixed || !strncmp(name, "lm_head.", 8);
 }
 
 /* By ending: such tensors repeat in every layer. */
@@ -110,11 +118,25 @@ static bool check_prefix(const reader *r, const param *w, genet_err *err)
                           w->name, cut);
 }
 
+/* A head that the file does not have begins anew, and is named once, by its first weights. */
+static bool is_fresh(const reader *r, const param *w)
+{
+    const safetensor *t = r->names->said ? find(r, w->name, NULL) : NULL;
+    return r->names->said && w->kind == PARAM_WEIGHT && of_head(r, w->name) && !(t && same_shape(t, w));
+}
+
+static void say(str *said, const char *what, const char *name) { genet__str_printf(said, "%s%s %s", said->n ? ", " : "", what, name); }
+
 static bool check_one(const reader *r, const param *w, genet_err *err)
 {
     const safetensors *file;
     const safetensor *t = find(r, w->name, &file);
     tensor wanted = { .shape = w->shape };
+    if (is_fresh(r, w)) {
+        if (t) *flag_of(r, file, t) = 1;
+        say(r->names->said, "new", w->name);
+        return true;
+    }
     if (!t)
         return genet__err_set(err, GENET_ERR_FORMAT, "%s has no tensor %s, which must be there with shape %s",
                               r->from->path, w->name, SHAPE_TEXT(&wanted));
@@ -134,7 +156,7 @@ static bool check_tied(const reader *r, genet_err *err)
     if (!copy || genet__params_find(r->params, name[0])) return true;
     const safetensor *of = find(r, name[1], NULL);
     *flag_of(r, file, copy) = 1;
-    if (of == copy || (of && of->dtype == copy->dtype && of->size_bytes == copy->size_bytes &&
+    if (of == copy || r->names->said || (of && of->dtype == copy->dtype && of->size_bytes == copy->size_bytes &&
                        !memcmp(of->at, copy->at, copy->size_bytes))) return true;
     return genet__err_set(err, GENET_ERR_FORMAT, "%s: %s is not %s again, and the model's config ties them; if they are two "
                           "weights, config.json must say \"tie_word_embeddings\": false", file->path, copy->name, name[1]);
@@ -145,9 +167,14 @@ static bool check_left(const reader *r, genet_err *err)
     const char *used = r->used;
     for (const safetensors *f = r->from->file; f < r->from->file + r->from->n; f++)
         for (int i = 0; i < f->n; i++)
-            if (!*used++ && !ignored(r->names, f->at[i].name))
+            if (!*used++ && !ignored(r->names, f->at[i].name)) {
+                if (r->names->said && of_head(r, f->at[i].name)) {
+                    say(r->names->said, "unused", SHOWN(f->at[i].name));
+                    continue;
+                }
                 return genet__err_set(err, GENET_ERR_FORMAT, "%s holds a tensor %s that the model's config has no place for",
                                       f->path, SHOWN(f->at[i].name));
+            }
     return true;
 }
 
@@ -160,7 +187,7 @@ static bool check_finite(const reader *r, genet_err *err)
     int n = 0;
     for (int i = 0; i < p->n; i++) {
         const safetensors *file;
-        if (!(p->at[i]->kind & r->kinds & (PARAM_WEIGHT | PARAM_BUFFER))) continue;
+        if (!(p->at[i]->kind & r->kinds & (PARAM_WEIGHT | PARAM_BUFFER)) || is_fresh(r, p->at[i])) continue;
         part[n].tensor = find(r, p->at[i]->name, &file);
         part[n++].path = file->path;
     }
@@ -208,7 +235,7 @@ static bool read_all(reader *r, genet_err *err)
     params *p = r->params;
     TRY(genet__params_place(p, err));
     for (int i = 0; i < p->n; i++)
-        if (p->at[i]->kind & r->kinds && !p->at[i]->adopted) TRY(read_one(r, p->at[i], err));
+        if (p->at[i]->kind & r->kinds && !p->at[i]->adopted && !is_fresh(r, p->at[i])) TRY(read_one(r, p->at[i], err));
     return true;
 }
 
@@ -217,7 +244,7 @@ static void settle_types(const reader *r)
 {
     params *p = r->params;
     for (int i = 0; i < p->n; i++) {
-        if (!(p->at[i]->kind & r->kinds) || p->at[i]->use == USE_ANY) continue;
+        if (!(p->at[i]->kind & r->kinds) || p->at[i]->use == USE_ANY || is_fresh(r, p->at[i])) continue;
         const safetensor *t = find(r, p->at[i]->name, NULL);
         if (is_quantised(t) || t->dtype == GENET_F16 || t->dtype == GENET_BF16 || (t->transposed && t->dtype == GENET_F32))
             genet__params_store(p->at[i], (dtype)t->dtype, t->transposed);
@@ -231,7 +258,7 @@ static bool adopt_all(reader *r, shards *from, genet_err *err)
     params *p = r->params;
     for (int i = 0; i < p->n; i++) {
         const safetensors *file;
-        if (!(p->at[i]->kind & r->kinds)) continue;
+        if (!(p->at[i]->kind & r->kinds) || is_fresh(r, p->at[i])) continue;
         const safetensor *t = find(r, p->at[i]->name, &file);
         if (t->dtype != (int)p->at[i]->dtype || t->transposed != p->at[i]->transposed ||
             !genet__params_adopt(p, p->at[i], t->at)) continue;
@@ -244,12 +271,21 @@ static bool adopt_all(reader *r, shards *from, genet_err *err)
     return true;
 }
 
+/* Is any weight there under its whole name? */
+static bool has_prefix(const reader *r)
+{
+    for (int i = 0; i < r->params->n; i++)
+        if (short_name(r, r->params->at[i]->name) && genet__shards_find(r->from, r->params->at[i]->name, NULL)) return true;
+    return false;
+}
+
 static bool take(params *p, unsigned kinds, shards *from, weights_form form, const weight_names *names, genet_err *err)
 {
     static const weight_names plain_names;
     int n = 1;
     for (int i = 0; i < from->n; i++) n += from->file[i].n;
     reader r = { .from = from, .names = names ? names : &plain_names, .params = p, .kinds = kinds, .form = form };
+    r.prefixed = has_prefix(&r);
     r.used = genet__alloc((size_t)n);
     bool ok = r.used || genet__err_memory(err);
     ok = ok && check_all(&r, err);
