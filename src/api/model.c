@@ -129,7 +129,7 @@ static bool add(json_t *all, json_t *part)
 /* What the newest save says of its scores. */
 static bool add_scores(json_t *all, const char *folder, int64_t step, genet_err *err)
 {
-    static const char *const keys[] = { "val_loss", "perplexity", "bits_per_byte", "accuracy", "best_loss", "best_step" };
+    static const char *const keys[] = { "val_loss", "perplexity", "bits_per_byte", "accuracy", "macro_f1", "best_loss", "best_step" };
     str path = {0};
     genet__str_printf(&path, "%s/training/step-%lld/state.json", folder, (long long)step);
     json_t *state = path.failed ? NULL : genet__json_read(path.at, STATE_MAX_BYTES, err);

@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "train/save.h"
 
-const task *const genet__tasks[] = { &genet__task_lm, &genet__task_translate, &genet__task_mlp, NULL };
+const task *const genet__tasks[] = { &genet__task_lm, &genet__task_translate, &genet__task_classify, &genet__task_mlp, NULL };
 
 static const task *find_task(const char *name)
 {
@@ -56,7 +56,7 @@ bool genet__setup_init(setup *s, const char *what, const char *family_name, gene
     if (!s->task && (s->family = genet__family_find(what))) s->task = find_task(s->family->task);
     if (!s->task) return unknown(what, err);
     if (!s->family || family_name) s->family = genet__family_find(family_name ? family_name : s->task->family);
-    if (!s->family || strcmp(s->family->task, s->task->name))
+    if (!s->family || !(s->task->takes ? s->task->takes(s->family) : !strcmp(s->family->task, s->task->name)))
         return genet__err_set(err, GENET_ERR_USAGE, "task %s has no model \"%s\"", s->task->name, family_name);
     const fields *train = with_presets(&genet__train_fields, s->task->presets, &s->arena);
     s->own = genet__arena_alloc(&s->arena, s->task->options_bytes);
@@ -188,6 +188,7 @@ static void card_scores(str *s, const train_event *e)
     if (e->scores & SCORE_BITS_PER_BYTE) genet__str_printf(s, ", %.4f bits per byte", e->score.bits_per_byte);
     if (e->scores & SCORE_ACCURACY) genet__str_printf(s, ", accuracy %.4f", e->score.accuracy);
     if (e->scores & SCORE_BLEU) genet__str_printf(s, ", BLEU %.2f", e->score.bleu);
+    if (e->scores & SCORE_MACRO_F1) genet__str_printf(s, ", macro F1 %.4f", e->score.macro_f1);
     genet__str_add(s, "\n");
 }
 
@@ -195,7 +196,11 @@ static void card_scores(str *s, const train_event *e)
 static void card_usage(str *s, const setup *of, const char *tokenizer)
 {
     genet__str_add(s, "\n## How to use\n\n```\n");
-    if (tokenizer && of->family->heads->encode) {
+    if (tokenizer && of->task == &genet__task_classify) {
+        genet__str_add(s, "genet classify FOLDER -p \"A text\"\ngenet classify FOLDER --input texts.jsonl\n");
+        genet__str_printf(s, "```\n\nThe tokenizer (%s) is in tokenizer.json.  transformers opens the folder too:\n"
+                          "`AutoModelForSequenceClassification.from_pretrained(\"FOLDER\")`.\n", tokenizer);
+    } else if (tokenizer && of->family->heads->encode) {
         genet__str_add(s, "genet translate FOLDER -p \"A text\"\ngenet translate FOLDER --input texts.txt --output translations.txt\n");
         genet__str_add(s, "genet train translate --from FOLDER --data more.tsv --out NEW\n```\n");
         genet__str_printf(s, "\nThe tokenizer (%s) is in tokenizer.json.  transformers opens the folder too:\n"

@@ -37,13 +37,14 @@ typedef struct task {
     const char *details;                    /* paragraphs for --help */
     size_t      options_bytes;
     const fields *options;
+    bool      (*takes)(const struct family *f);     /* families that it can train; NULL: those whose task it is */
     const char *const *presets;             /* "field", "value", ..., NULL: where its defaults differ */
     bool      (*train)(setup *s, train_event *last, genet_err *err);
     /* The cost of a step; data need not be there. */
     bool      (*cost)(setup *s, train_cost *out, genet_err *err);
 } task;
 
-extern const task genet__task_lm, genet__task_translate, genet__task_mlp;
+extern const task genet__task_lm, genet__task_translate, genet__task_classify, genet__task_mlp;
 extern const task *const genet__tasks[];    /* ended by NULL */
 
 /* Tables and defaults for `train WHAT --model FAMILY` (family may be NULL).

@@ -308,12 +308,13 @@ static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null();
 /* state.json: all that a save holds beside tensors and settings. */
 static json_t *state_to_json(const save_state *s)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:I}",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:I}",
                      "step", (json_int_t)s->step, "updates", (json_int_t)s->updates, "bad_steps", (json_int_t)s->bad_steps,
                      "best_step", (json_int_t)s->best_step, "evals_since_best", (json_int_t)s->evals_since_best,
                      "best_loss", real(s->best_loss), "time_s", s->time_s, "val_loss", real(s->score.loss),
                      "perplexity", real(s->score.perplexity), "bits_per_byte", real(s->score.bits_per_byte),
-                     "accuracy", real(s->score.accuracy), "bleu", real(s->score.bleu), "val_count", (json_int_t)s->score.count);
+                     "accuracy", real(s->score.accuracy), "bleu", real(s->score.bleu),
+                     "macro_f1", real(s->score.macro_f1), "val_count", (json_int_t)s->score.count);
 }
 
 /* Absent or null: none. */
@@ -338,6 +339,7 @@ static bool state_from_json(const json_t *j, const char *where, save_state *s, g
     s->score.bits_per_byte = real_of(j, "bits_per_byte", NAN);
     s->score.accuracy = real_of(j, "accuracy", NAN);
     s->score.bleu = real_of(j, "bleu", NAN);
+    s->score.macro_f1 = real_of(j, "macro_f1", NAN);
     return true;
 }
 

@@ -153,6 +153,7 @@ bool genet__tensorboard_add(tensorboard *t, const train_event *e, bool with_scor
         if (e->scores & SCORE_BITS_PER_BYTE) add_value(&summary, "validation/bits_per_byte", e->score.bits_per_byte);
         if (e->scores & SCORE_ACCURACY) add_value(&summary, "validation/accuracy", e->score.accuracy);
         if (e->scores & SCORE_BLEU) add_value(&summary, "validation/bleu", e->score.bleu);
+        if (e->scores & SCORE_MACRO_F1) add_value(&summary, "validation/macro_f1", e->score.macro_f1);
     }
     begin_event(&event, e->step);
     if (summary.failed) event.failed = true;
