@@ -3,6 +3,7 @@
  * array.  A small reader walks the header; whatever it does not expect is
  * refused with the header's text. */
 #include "format/npy.h"
+#include <stdio.h>
 #include <string.h>
 #include "base/err.h"
 
@@ -181,4 +182,29 @@ int64_t genet__npy_int(const npy *a, int64_t i)
     if (a->kind != 'f') return integer_at(a, i);
     double d = genet__npy_double(a, i);
     return d >= -0x1p63 && d < 0x1p63 ? (int64_t)d : 0;
+}
+
+/* The header ends with a newline at a multiple of 64 bytes. */
+bool genet__npy_write(const char *path, const float *x, int64_t rows, int64_t columns, genet_err *err)
+{
+    enum { PREFIX_BYTES = 10, HEADER_BYTES = 118 };
+    char head[PREFIX_BYTES + HEADER_BYTES + 1], text[HEADER_BYTES];
+    writer w;
+    snprintf(text, sizeof text, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", (long long)rows, (long long)columns);
+    memcpy(head, "\x93NUMPY\x01\x00", 8);
+    head[8] = HEADER_BYTES;
+    head[9] = 0;
+    snprintf(head + PREFIX_BYTES, HEADER_BYTES + 1, "%-*s\n", HEADER_BYTES - 1, text);
+    TRY(genet__writer_open(&w, path, err));
+    bool ok = genet__writer_add(&w, head, PREFIX_BYTES + HEADER_BYTES, err);
+    for (int64_t i = 0; ok && i < rows * columns; i++) {
+        unsigned char bytes[4];
+        uint32_t u;
+        memcpy(&u, &x[i], 4);
+        for (int k = 0; k < 4; k++) bytes[k] = (unsigned char)(u >> 8 * k);
+        ok = genet__writer_add(&w, bytes, sizeof bytes, err);
+    }
+    if (ok) return genet__writer_commit(&w, err);
+    genet__writer_abandon(&w);
+    return false;
 }

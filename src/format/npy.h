@@ -1,5 +1,5 @@
-/* npy.h - NumPy's .npy files, read only: versions 1 and 2, C order, little-
- * endian integers and floats (numpy.org/doc, "numpy.lib.format").  Batches
+/* npy.h - NumPy's .npy files, read: versions 1 and 2, C order, little-
+ * endian integers and floats; written: tables of f32 (numpy.org/doc, "numpy.lib.format").  Batches
  * for comparisons come this way. */
 #ifndef GENET_FORMAT_NPY_H
 #define GENET_FORMAT_NPY_H
@@ -22,4 +22,6 @@ void genet__npy_close(npy *a);
 /* Element i of the flat array; floats are truncated by npy_int. */
 int64_t genet__npy_int(const npy *a, int64_t i);
 double  genet__npy_double(const npy *a, int64_t i);
+/* x (rows, columns) as <f4, version 1, atomically. */
+bool genet__npy_write(const char *path, const float *x, int64_t rows, int64_t columns, genet_err *err);
 #endif

@@ -18,7 +18,8 @@ typedef struct shape_plan {
 } shape_plan;
 
 struct texts {
-    model      *model;
+    const model *model;
+    const model_head *head;
     params     *params, *beside;        /* beside: of its own, or NULL */
     genet_workspace *workspace;
     pooling     pool;
@@ -89,7 +90,8 @@ static bool build(texts *t, shape_plan *p, genet_err *err)
     p->x = genet_input(p->graph, "x", GENET_I32, GENET_DIMS(p->B, p->T));
     p->lengths = genet_input(p->graph, "lengths", GENET_I32, GENET_DIMS(p->B));
     if (t->segments) p->segment = genet_input(p->graph, "segment", GENET_I32, GENET_DIMS(p->B, p->T));
-    p->y = genet__model_forward(t->model, &n, &(model_inputs){ .x = p->x, .lengths = p->lengths, .segment = p->segment });
+    model_inputs in = { .x = p->x, .lengths = p->lengths, .segment = p->segment, .n_labels = t->model->n_labels };
+    p->y = t->head->forward(&n, t->model->config, &in);
     if (t->pool != POOL_NONE) p->y = pooled(p->graph, p->y, p->lengths, t->pool);
     p->y = genet_copy(p->y);
     TRY(genet__graph_ok(p->graph, err));
@@ -151,23 +153,44 @@ bool genet__has_segments(const model *m)
     return f && *genet__model_int(m, f->offset) > 1;
 }
 
-static bool set_up(texts *t, bool in_place, genet_err *err)
+/* Of an answer, or of a token's. */
+static bool set_width(texts *t, genet_err *err)
+{
+    static const char *const names[] = { "hidden_size", "n_embd", "dim" };
+    const model *m = t->model;
+    const field *f = NULL;
+    if (t->head->kind == HEAD_SPAN) t->width = 2;
+    else if (t->head->kind != HEAD_NONE) t->width = m->n_labels;
+    for (int i = 0; !t->width && !f && i < 3; i++) f = genet__fields_find(m->family->config, names[i]);
+    if (f) t->width = *genet__model_int(m, f->offset);
+    return t->width > 0 || genet__err_set(err, GENET_ERR_USAGE, "family %s says nothing of its width", m->family->name);
+}
+
+static bool set_head(texts *t, genet_err *err)
+{
+    const model *m = t->model;
+    t->head = m->head;
+    if (t->pool == POOL_NONE)
+        return m->head->kind != HEAD_LM ||
+               genet__err_set(err, GENET_ERR_USAGE, "the model is a %s: it answers nothing about texts", m->head->architecture);
+    for (t->head = m->family->heads; t->head->architecture; t->head++)
+        if (t->head->kind == HEAD_NONE) return true;
+    return genet__err_set(err, GENET_ERR_USAGE, "a model of family %s gives no hidden states", m->family->name);
+}
+
+static bool set_up(texts *t, params *own, genet_err *err)
 {
     const model *m = t->model;
     size_t most = 0;
     if (!m->family->context) return genet__err_set(err, GENET_ERR_USAGE, "a model of family %s reads no text", m->family->name);
+    TRY(set_head(t, err) && set_width(t, err));
     set_shapes(t);
     for (int i = 0; i < t->n; i++)
         if ((size_t)(t->at[i].B * t->at[i].T) > most) most = (size_t)(t->at[i].B * t->at[i].T);
-    if (!in_place && !(t->beside = genet__params_beside(m->params, err))) return false;
-    t->params = in_place ? m->params : t->beside;
+    if (!own && !(t->beside = genet__params_beside(m->params, err))) return false;
+    t->params = own ? own : t->beside;
     t->segments = genet__has_segments(m);
-    const field *width = genet__fields_find(m->family->config, "hidden_size");
-    if (!width) width = genet__fields_find(m->family->config, "n_embd");
-    if (!width) width = genet__fields_find(m->family->config, "dim");
-    if (m->head->kind == HEAD_NONE && !width) return genet__err_set(err, GENET_ERR_USAGE, "family %s has no hidden states", m->family->name);
-    t->width = m->head->kind == HEAD_NONE ? *genet__model_int(m, width->offset) : m->head->kind == HEAD_SPAN ? 2 : m->n_labels;
-    t->each_token = t->pool == POOL_NONE && m->head->kind != HEAD_SEQUENCE;
+    t->each_token = t->pool == POOL_NONE && t->head->kind != HEAD_SEQUENCE;
     t->x = genet__alloc_array(most, sizeof *t->x);
     t->segment = genet__alloc_array(most, sizeof *t->segment);
     t->lengths = genet__alloc_array(MOST_ROWS, sizeof *t->lengths);
@@ -175,7 +198,7 @@ static bool set_up(texts *t, bool in_place, genet_err *err)
     return (t->x && t->segment && t->lengths && t->y) || genet__err_memory(err);
 }
 
-texts *genet__texts_new(model *m, genet_workspace *w, pooling pool, bool in_place, dtype type, genet_err *err)
+texts *genet__texts_new(const model *m, params *own, genet_workspace *w, pooling pool, dtype type, genet_err *err)
 {
     texts *t = genet__alloc(sizeof *t);
     if (!t) {
@@ -186,7 +209,7 @@ texts *genet__texts_new(model *m, genet_workspace *w, pooling pool, bool in_plac
     t->workspace = w;
     t->pool = pool;
     t->type = type;
-    if (set_up(t, in_place, err)) return t;
+    if (set_up(t, own, err)) return t;
     genet__texts_free(t);
     return NULL;
 }

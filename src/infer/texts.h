@@ -22,9 +22,10 @@ typedef struct text_row { const int32_t *ids; int n, first; } text_row;
 bool genet__has_segments(const model *m);
 
 typedef struct texts texts;
-/* m is only read and must outlive it; w is lent. pool: POOL_NONE gives what m's head answers. in_place: plans use m's own
- * params (which a training run writes), in `type` as net.dtype; else others may use m at the same time. */
-texts *genet__texts_new(model *m, genet_workspace *w, pooling pool, bool in_place, dtype type, genet_err *err);
+/* m is only read and must outlive it; w is lent. pool: POOL_NONE gives what m's head answers; else its hidden states are
+ * pooled, whatever its head. own: m's params, where nobody else uses them (a training run's), in `type` as net.dtype; NULL:
+ * others may use m at the same time. */
+texts *genet__texts_new(const model *m, params *own, genet_workspace *w, pooling pool, dtype type, genet_err *err);
 void   genet__texts_free(texts *t);
 /* Longest row that it takes. */
 int64_t genet__texts_longest(const texts *t);
@@ -36,6 +37,22 @@ bool   genet__texts_bytes(texts *t, int64_t T, size_t *bytes, genet_err *err);
 typedef bool texts_fn(void *user, int64_t i, const float *y, int64_t n, genet_err *err);
 /* All rows, in an order of their own; the answers are finite, or it fails. */
 bool   genet__texts_run(texts *t, const text_row *row, int64_t n, texts_fn *take, void *user, genet_err *err);
+/* --- texts as they are written (encode.c) ------------------------------------------------- */
+
+/* A model with its tokenizer; all three are lent. */
+typedef struct encoder encoder;
+/* max_length: tokens of a text at most, 0: as many as the model sees. */
+encoder *genet__encoder_new(const model *m, const tokenizer *t, genet_workspace *w, pooling pool, int64_t max_length, genet_err *err);
+void     genet__encoder_free(encoder *e);
+int64_t  genet__encoder_width(const encoder *e);
+/* n texts, each with a second one where pair is not NULL; answers as of genet__texts_run. */
+bool     genet__encoder_run(encoder *e, const char *const *text, const char *const *pair, int64_t n, texts_fn *take, void *user,
+                            genet_err *err);
+/* n vectors of genet__encoder_width() numbers into out. */
+bool     genet__encoder_vectors(encoder *e, const char *const *text, int64_t n, bool normalize, float *out, genet_err *err);
+/* Probabilities of m's classes from their logits: together 1, or each by itself where classes are independent. */
+void     genet__class_probabilities(const model *m, const float *logits, double *probability);
+
 /* To length 1; zeros stay. */
 void   genet__unit_length(float *x, int64_t n);
 

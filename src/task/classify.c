@@ -413,7 +413,7 @@ static bool prepare(classify *c, train_job *job, json_t **settings, genet_err *e
     job->describe = describe;
     if (!c->rows.n_val) return true;
     job->evaluate = evaluate;
-    c->eval = genet__texts_new(c->model, s->workspace, POOL_NONE, true, genet__train_dtype(&s->train), err);
+    c->eval = genet__texts_new(c->model, c->model->params, s->workspace, POOL_NONE, genet__train_dtype(&s->train), err);
     return c->eval && genet__texts_bytes(c->eval, c->T, &job->eval_workspace_bytes, err);
 }
 

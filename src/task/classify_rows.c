@@ -104,9 +104,9 @@ bool genet__class_rows_read(class_rows *r, const char *data, const char *eval_da
 /* --- tokens --------------------------------------------------------------------------------- */
 
 /* The list moves while it grows: where rows begin is known at the end. */
-static bool tokenize(class_rows *r, const tokenizer *t, bool encoder, int64_t T, genet_err *err)
+static bool tokenize(class_rows *r, const tokenizer *t, bool whole, int64_t T, genet_err *err)
 {
-    frame f = genet__frame_of(t, encoder);
+    frame f = genet__frame_of(t, whole);
     int64_t cut;
     for (int64_t i = 0; i < r->n; i++) {
         const labelled_row *l = i < r->data.n ? &r->data.at[i] : &r->eval.at[i - r->data.n];
@@ -134,9 +134,9 @@ static void set_shapes(class_rows *r)
     for (r->n_shape = 1; T > SHORTEST && r->n_shape < TRAIN_SHAPES; r->n_shape++) r->T[r->n_shape] = T /= 2;
 }
 
-bool genet__class_rows_tokens(class_rows *r, const tokenizer *t, bool encoder, int64_t T, int64_t batch, genet_err *err)
+bool genet__class_rows_tokens(class_rows *r, const tokenizer *t, bool whole, int64_t T, int64_t batch, genet_err *err)
 {
-    TRY(tokenize(r, t, encoder, T, err));
+    TRY(tokenize(r, t, whole, T, err));
     set_shapes(r);
     r->batch = batch < r->n_train ? batch : r->n_train;
     r->n_batch = (r->n_train + r->batch - 1) / r->batch;

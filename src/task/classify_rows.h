@@ -29,8 +29,8 @@ typedef struct class_rows {
 /* classes not NULL: what they are called, else data says. val_fraction: of each class, where there is no eval_data. */
 bool genet__class_rows_read(class_rows *r, const char *data, const char *eval_data, const labelled_columns *c, double val_fraction,
                             const char *const *classes, int n_class, uint64_t seed, genet_err *err);
-/* Texts to ids, at most T of them; then batches of `batch` rows. */
-bool genet__class_rows_tokens(class_rows *r, const tokenizer *t, bool encoder, int64_t T, int64_t batch, genet_err *err);
+/* Texts to ids, at most T of them; then batches of `batch` rows. whole: for a model that sees a text as a whole. */
+bool genet__class_rows_tokens(class_rows *r, const tokenizer *t, bool whole, int64_t T, int64_t batch, genet_err *err);
 void genet__class_rows_release(class_rows *r);
 /* The rows of batch i of all passes, and the shape that holds them; NULL: no memory. */
 const int64_t *genet__class_rows_batch(class_rows *r, int64_t i);
