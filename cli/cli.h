@@ -18,7 +18,7 @@ typedef struct verb {
 } verb;
 extern const verb cli_verb_train, cli_verb_generate, cli_verb_eval, cli_verb_predict, cli_verb_info, cli_verb_plan,
                   cli_verb_bench, cli_verb_complete, cli_verb_export, cli_verb_quantize, cli_verb_tokenize, cli_verb_plot, cli_verb_get,
-                  cli_verb_chat, cli_verb_translate, cli_verb_summarize, cli_verb_classify, cli_verb_embed, cli_verb_similar;
+                  cli_verb_chat, cli_verb_translate, cli_verb_summarize, cli_verb_classify, cli_verb_embed, cli_verb_similar, cli_verb_answer;
 
 /* --- arguments ------------------------------------------------------------------- */
 

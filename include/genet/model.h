@@ -128,6 +128,19 @@ GENET_API bool        genet_chat_set_messages(genet_chat *c, const char *json, g
 /* How many of the messages the model no longer sees, because its context is full: the oldest after the system's. */
 GENET_API int64_t     genet_chat_dropped(const genet_chat *c);
 
+/* --- whole texts ---------------------------------------------------------------- */
+
+/* A class that a text may be of: its name (cut to fit), and its number in the model. */
+typedef struct genet_class { char label[120]; int index; double probability; } genet_class;
+/* The *n likeliest classes of text into out (room for *n; *n becomes how many there are), the likeliest first.  pair: the
+ * second text where the model compares two; else NULL.  The model must have a head that classifies texts (`genet train
+ * classify`, or transformers' ...ForSequenceClassification). */
+GENET_API bool genet_classify(genet_session *s, const char *text, const char *pair, genet_class *out, int *n, genet_err *err);
+/* A vector for each text: *out is (n_texts, *width), to be freed with free().  How tokens become one vector, and whether its
+ * length is 1, says the folder (sentence-transformers' modules.json); else it is the mean of an encoder's hidden states, and
+ * the last token's of a decoder. */
+GENET_API bool genet_embed(genet_session *s, const char *const *texts, int n_texts, float **out, int *width, genet_err *err);
+
 /* --- scoring ------------------------------------------------------------------- */
 
 typedef struct genet_score {

@@ -7,11 +7,13 @@
 #include "api/session.h"
 #include "base/alloc.h"
 #include "base/err.h"
+#include "infer/texts.h"
 
 struct genet_session {
     const genet_model *model;
     genet_workspace   *workspace;
     decoder           *writer, *completer, *reader;         /* reader: of sources */
+    encoder           *classifier, *embedder;
     bool               busy;            /* in genet_generate: its callback may not come back here */
 };
 
@@ -35,6 +37,8 @@ void genet_session_free(genet_session *s)
     genet__decoder_free(s->writer);
     genet__decoder_free(s->completer);
     genet__decoder_free(s->reader);
+    genet__encoder_free(s->classifier);
+    genet__encoder_free(s->embedder);
     genet_workspace_free(s->workspace);
     genet__free(s);
 }
@@ -198,5 +202,75 @@ bool genet_evaluate(genet_session *s, const char *text, size_t n_bytes, const ge
     ok = ok && genet__lm_score_text(s->model->model, s->model->tokenizer, s->workspace, n_bytes ? text : "", n_bytes,
                                     &how, out, err);
     genet__arena_release(&a);
+    return ok;
+}
+
+/* --- whole texts ------------------------------------------------------------------------ */
+
+typedef struct classified { const model *model; double *probability; } classified;
+
+static bool take_classes(void *user, int64_t i, const float *y, int64_t n, genet_err *err)
+{
+    classified *c = user;
+    (void)i, (void)n, (void)err;
+    genet__class_probabilities(c->model, y, c->probability);
+    return true;
+}
+
+/* The likeliest that is left, again and again: classes are few. */
+static void rank(const model *m, double *probability, genet_class *out, int *n)
+{
+    int most = m->n_labels < *n ? (int)m->n_labels : *n;
+    for (*n = 0; *n < most; ++*n) {
+        int64_t best = 0;
+        char scratch[32];
+        for (int64_t k = 1; k < m->n_labels; k++)
+            if (probability[k] > probability[best]) best = k;
+        snprintf(out[*n].label, sizeof out[*n].label, "%s", genet__label(m, best, scratch));
+        out[*n].index = (int)best;
+        out[*n].probability = probability[best];
+        probability[best] = -1;
+    }
+}
+
+bool genet_classify(genet_session *s, const char *text, const char *pair, genet_class *out, int *n, genet_err *err)
+{
+    TRY(genet__api_need(s, "session", err) && genet__api_need(text, "text", err) && genet__api_need(n, "n", err));
+    TRY(is_idle(s, err) && genet__api_has_text(s->model, err) && (*n < 1 || genet__api_need(out, "out", err)));
+    const model *m = s->model->model;
+    if (m->head->kind != HEAD_SEQUENCE)
+        return genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, which tells no classes", s->model->folder, m->head->architecture);
+    if (!s->classifier) s->classifier = genet__encoder_new(m, s->model->tokenizer, s->workspace, POOL_NONE, 0, err);
+    if (!s->classifier) return false;
+    classified c = { m, genet__alloc_array((size_t)m->n_labels, sizeof *c.probability) };
+    bool ok = (c.probability || genet__err_memory(err)) &&
+              genet__encoder_run(s->classifier, &text, pair ? &pair : NULL, 1, take_classes, &c, err);
+    if (ok) rank(m, c.probability, out, n);
+    genet__free(c.probability);
+    return ok;
+}
+
+/* As the folder says. */
+static bool open_embedder(genet_session *s, sentence_options *o, genet_err *err)
+{
+    const genet_model *m = s->model;
+    TRY(genet__sentence_read(o, m->model, m->folder, err));
+    if (!s->embedder) s->embedder = genet__encoder_new(m->model, m->tokenizer, s->workspace, o->pool, o->max_length, err);
+    return s->embedder;
+}
+
+bool genet_embed(genet_session *s, const char *const *text, int n_texts, float **out, int *width, genet_err *err)
+{
+    sentence_options o;
+    TRY(genet__api_need(s, "session", err) && genet__api_need(out, "out", err) && genet__api_need(width, "width", err));
+    *out = NULL;
+    TRY(n_texts < 1 || genet__api_need(text, "texts", err));
+    TRY(is_idle(s, err) && genet__api_has_text(s->model, err) && open_embedder(s, &o, err));
+    for (int i = 0; i < n_texts; i++) TRY(genet__api_need(text[i], "a text", err));
+    *width = (int)genet__encoder_width(s->embedder);
+    float *x = genet__alloc_array((size_t)(n_texts > 0 ? n_texts : 1), (size_t)*width * sizeof *x);
+    bool ok = (x || genet__err_memory(err)) && (n_texts < 1 || genet__encoder_vectors(s->embedder, text, n_texts, o.normalize, x, err));
+    if (ok) *out = x;
+    else genet__free(x);
     return ok;
 }

@@ -185,7 +185,8 @@ model *genet__adapter_new(model *base, bool own_base, const adapter_config *c, u
         return NULL;
     }
     *m = (model){ .family = base->family, .head = base->head, .config = base->config, .generation = json_incref(base->generation),
-                  .n_labels = base->n_labels, .ends = base->ends, .base = base, .own_base = own_base };
+                  .n_labels = base->n_labels, .label = base->label, .problem_type = base->problem_type,
+                  .ends = base->ends, .base = base, .own_base = own_base };
     bool ok = (m->params = genet__params_beside(base->params, err)) && keep_config(m, c, err);
     if (ok) m->params->seed = seed;
     ok = ok && genet__model_declare(m, err);

@@ -63,3 +63,18 @@ bool genet__frame_text(const frame *f, const tokenizer *t, const char *a, const 
     genet__token_list_release(&y);
     return ok;
 }
+
+bool genet__token_places(const tokenizer *t, const char *text, size_t n, const token_list *ids, int64_t *begin, int64_t *end,
+                         genet_err *err)
+{
+    size_t at = 0;
+    for (int i = 0; i < ids->n; i++) {
+        size_t bytes = 0;
+        const char *piece = genet__tokenizer_piece(t, ids->at[i], &bytes);
+        if (!piece || bytes > n - at || memcmp(piece, text + at, bytes)) break;
+        begin[i] = (int64_t)at;
+        end[i] = (int64_t)(at += bytes);
+    }
+    return at == n || genet__err_set(err, GENET_ERR_USAGE, "this tokenizer (%s) does not say where in a text its tokens stand",
+                                     genet__tokenizer_kind(t));
+}

@@ -21,4 +21,8 @@ bool genet__frame_text(const frame *f, const tokenizer *t, const char *a, const 
 /* The same of tokens. */
 bool genet__frame_ids(const frame *f, const int32_t *a, int64_t n_a, const int32_t *b, int64_t n_b, token_list *out, int *first,
                       genet_err *err);
+/* Where in a text (n bytes) each of its tokens stands: bytes begin[i] .. end[i]-1.  An error where the tokenizer's pieces are
+ * not the text. */
+bool genet__token_places(const tokenizer *t, const char *text, size_t n, const token_list *ids, int64_t *begin, int64_t *end,
+                         genet_err *err);
 #endif

@@ -71,4 +71,24 @@ head -5 lines.txt > few.txt
 expect 2 'of other data' "$GENET" similar bert --query x --data few.txt --cache cache.npy
 expect 0 'embedding' "$GENET" embed lm -p "a decoder's last token"
 expect 2 'pooling' "$GENET" embed bert -p x --pooling middle
+
+# --- answers: a span head, and a tokenizer of letters
+printf 'abcdefghijklmnopqrstuvwxyz .?' > letters.txt
+"$GENET" train gpt2 --data letters.txt --tokenizer char --val-fraction 0 --block-size 4 --n-layer 1 --n-head 1 --n-embd 4 --batch-size 1 \
+    --max-steps 1 --threads 1 --out letters > /dev/null 2>&1 || fail "letters"
+cp -r "$SOURCE/tests/golden/bert/bert-span" span && cp letters/tokenizer.json span
+expect 0 '^0\.[0-9]{4}  [a-z]' "$GENET" answer span --question "who?" --context "anselm was it."
+expect 0 '"prediction": "[a-z .]+", "score": 0\.[0-9]+, "start": [0-9]+, "answers"' "$GENET" answer span --question "who?" \
+    --context "it was anselm." --n-best 3 --json
+printf '{"data": [{"paragraphs": [{"context": "anselm was it. they say in the village.", "qas": [
+{"id": "a", "question": "who?", "answers": [{"text": "anselm", "answer_start": 0}]},
+{"id": "b", "question": "where?", "answers": [{"text": "the village", "answer_start": 27}]}]}]}]}' > squad.json
+"$GENET" answer span --data squad.json > spans.jsonl || fail "squad"
+[ "$(grep -c '"id": "[ab]", "prediction"' spans.jsonl)" -eq 2 ] || fail "a line a question"
+head -1 spans.jsonl > some.jsonl
+"$GENET" answer span --data squad.json --output some.jsonl --resume || fail "going on with answers"
+same spans.jsonl some.jsonl
+expect 0 'f1' "$GENET" eval --predictions spans.jsonl --references squad.json --metric squad
+expect 2 'finds no answers' "$GENET" answer bert --question x --context y
+expect 2 'say --question' "$GENET" answer span --question x
 finish
