@@ -25,7 +25,7 @@ typedef struct search {
     const char  *context;
     frame        frame;
     token_list   question, words, ids;
-    int64_t     *begin, *end;           /* of the context's tokens, in bytes */
+    token_place_in_text *place;         /* of the context's tokens */
     text_row    *row;                   /* a window each */
     int64_t     *first;                 /* its first token of the context */
     int          n_window;
@@ -39,14 +39,11 @@ typedef struct search {
 
 static bool tokenize(search *s, const tokenizer *t, const char *question, genet_err *err)
 {
-    size_t n = strlen(s->context);
-    TRY(genet__tokenizer_encode(t, question, strlen(question), &s->question, err));
-    TRY(genet__tokenizer_encode(t, s->context, n, &s->words, err));
+    token_place_in_text *unused = NULL;
+    bool ok = genet__frame_places(t, question, strlen(question), &s->question, &unused, err);
+    genet__free(unused);
     if (s->question.n > s->o->max_question_length) s->question.n = (int)s->o->max_question_length;
-    s->begin = genet__alloc_array((size_t)s->words.n + 1, sizeof *s->begin);
-    s->end = genet__alloc_array((size_t)s->words.n + 1, sizeof *s->end);
-    if (!s->begin || !s->end) return genet__err_memory(err);
-    return !s->words.n || genet__token_places(t, s->context, n, &s->words, s->begin, s->end, err);
+    return ok && genet__frame_places(t, s->context, strlen(s->context), &s->words, &s->place, err);
 }
 
 static bool add_window(search *s, int64_t at, int64_t n, genet_err *err)
@@ -100,7 +97,7 @@ static void offer(search *s, double score, int64_t begin, int64_t end)
 {
     while (begin < end && isspace((unsigned char)s->context[begin])) begin++;
     while (begin < end && isspace((unsigned char)s->context[end - 1])) end--;
-    if (begin == end) return;
+    if (begin >= end) return;
     int64_t i = 0, same = 0;
     while (same < s->n && (s->out[same].begin != begin || s->out[same].end != end)) same++;
     if (same < s->n && s->out[same].score >= score) return;
@@ -125,7 +122,7 @@ static bool take(void *user, int64_t w, const float *y, int64_t n, genet_err *er
         for (int64_t k = i; k < to && k < i + longest; k++) {
             double score = s->p_start[i] * s->p_end[k];
             if (s->n == s->o->n_best && score <= s->out[s->n - 1].score) continue;
-            offer(s, score, s->begin[s->first[w] + i - from], s->end[s->first[w] + k - from]);
+            offer(s, score, s->place[s->first[w] + i - from].begin, s->place[s->first[w] + k - from].end);
         }
     return true;
 }
@@ -156,7 +153,7 @@ bool genet__answer(texts *t, const model *m, const tokenizer *tokens, const char
     genet__token_list_release(&s.question);
     genet__token_list_release(&s.words);
     genet__token_list_release(&s.ids);
-    void *heap[] = { s.begin, s.end, s.row, s.first, s.p_start, s.p_end };
+    void *heap[] = { s.place, s.row, s.first, s.p_start, s.p_end };
     for (size_t i = 0; i < sizeof heap / sizeof *heap; i++) genet__free(heap[i]);
     return ok;
 }

@@ -30,7 +30,7 @@ static const field option_fields[] = {
     { "text_pair_column", FIELD_STRING, AT(columns.pair), NULL, 0, 0, NULL, 0, "of a second text that belongs to it" },
     { "label_column", FIELD_STRING, AT(columns.label), "label", 0, 0, NULL, 0, "of the class" },
     { "tokenizer",    FIELD_STRING, AT(tokenizer),    "bpe:8000", 0, 0, NULL, 0,
-      "char, bpe:VOCAB, word:VOCAB (learned from the texts), or the folder or file of an existing one" },
+      "char, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB, word:VOCAB (learned from the texts), or the folder or file of an existing one" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "of each class, drawn at random, kept for validation" },
     { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder, whatever its head" },
 };

@@ -3,16 +3,28 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
+#include "text/tokenizer_encoding.h"
 
 static int32_t find(const tokenizer *t, const char *name) { return genet__tokenizer_find(t, name, strlen(name)); }
+
+/* What a post-processor puts around nothing. */
+static bool is_told(const tokenizer *t)
+{
+    encoding e;
+    if (!genet__tokenizer_encode_text(t, "", 0, &(encode_options){ .special = true }, &e, NULL)) return false;
+    bool some = e.n > 0;
+    genet__encoding_release(&e);
+    return some;
+}
 
 frame genet__frame_of(const tokenizer *t, bool encoder)
 {
     int32_t end = genet__tokenizer_end(t);
-    if (!encoder) return (frame){ -1, end, end >= 0 };
-    if (find(t, "[CLS]") >= 0 && find(t, "[SEP]") >= 0) return (frame){ find(t, "[CLS]"), find(t, "[SEP]"), 1 };
-    if (find(t, "<s>") >= 0 && find(t, "</s>") >= 0) return (frame){ find(t, "<s>"), find(t, "</s>"), 2 };
-    return (frame){ end, end, end >= 0 };
+    bool told = is_told(t);
+    if (!encoder) return (frame){ -1, end, end >= 0, told };
+    if (find(t, "[CLS]") >= 0 && find(t, "[SEP]") >= 0) return (frame){ find(t, "[CLS]"), find(t, "[SEP]"), 1, told };
+    if (find(t, "<s>") >= 0 && find(t, "</s>") >= 0) return (frame){ find(t, "<s>"), find(t, "</s>"), 2, told };
+    return (frame){ end, end, end >= 0, told };
 }
 
 int64_t genet__frame_tokens(const frame *f, bool pair)
@@ -51,10 +63,35 @@ static int64_t cut_to(int64_t room, int64_t *n_a, int64_t *n_b)
     return cut;
 }
 
+/* As the post-processor says; what is too long is tokenized once more, to be cut as transformers does. */
+static bool told_text(const tokenizer *t, const char *a, const char *b, int64_t max, token_list *out, int *first, int64_t *cut,
+                      genet_err *err)
+{
+    encode_options o = { .special = true, .pair = b, .n_pair = b ? strlen(b) : 0 };
+    encoding e;
+    TRY(genet__tokenizer_encode_text(t, a, strlen(a), &o, &e, err));
+    int64_t whole = e.n;
+    if (whole > max) {
+        genet__encoding_release(&e);
+        o.truncate = (truncation){ .on = true, .max_length = max, .strategy = TRUNCATE_LONGEST_FIRST };
+        TRY(genet__tokenizer_encode_text(t, a, strlen(a), &o, &e, err));
+    }
+    bool ok = true;
+    *cut = whole - e.n;
+    *first = e.n;
+    for (int i = 0; ok && i < e.n; i++) {
+        if (e.at[i].type_id && *first == e.n) *first = i;
+        ok = add(out, e.at[i].id, err);
+    }
+    genet__encoding_release(&e);
+    return ok;
+}
+
 bool genet__frame_text(const frame *f, const tokenizer *t, const char *a, const char *b, int64_t max, token_list *out, int *first,
                        int64_t *cut, genet_err *err)
 {
     token_list x = {0}, y = {0};
+    if (f->told) return told_text(t, a, b, max, out, first, cut, err);
     bool ok = genet__tokenizer_encode(t, a, strlen(a), &x, err) && (!b || genet__tokenizer_encode(t, b, strlen(b), &y, err));
     int64_t n_x = x.n, n_y = y.n;
     *cut = ok ? cut_to(max - genet__frame_tokens(f, b), &n_x, &n_y) : 0;
@@ -64,17 +101,15 @@ bool genet__frame_text(const frame *f, const tokenizer *t, const char *a, const 
     return ok;
 }
 
-bool genet__token_places(const tokenizer *t, const char *text, size_t n, const token_list *ids, int64_t *begin, int64_t *end,
-                         genet_err *err)
+bool genet__frame_places(const tokenizer *t, const char *text, size_t n, token_list *out, token_place_in_text **place, genet_err *err)
 {
-    size_t at = 0;
-    for (int i = 0; i < ids->n; i++) {
-        size_t bytes = 0;
-        const char *piece = genet__tokenizer_piece(t, ids->at[i], &bytes);
-        if (!piece || bytes > n - at || memcmp(piece, text + at, bytes)) break;
-        begin[i] = (int64_t)at;
-        end[i] = (int64_t)(at += bytes);
+    encoding e;
+    TRY(genet__tokenizer_encode_text(t, text, n, &(encode_options){0}, &e, err));
+    bool ok = (*place = genet__alloc_array((size_t)e.n + 1, sizeof **place)) || genet__err_memory(err);
+    for (int i = 0; ok && i < e.n; i++) {
+        ok = add(out, e.at[i].id, err);
+        (*place)[i] = (token_place_in_text){ e.at[i].begin, e.at[i].end };
     }
-    return at == n || genet__err_set(err, GENET_ERR_USAGE, "this tokenizer (%s) does not say where in a text its tokens stand",
-                                     genet__tokenizer_kind(t));
+    genet__encoding_release(&e);
+    return ok;
 }

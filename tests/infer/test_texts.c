@@ -169,12 +169,12 @@ static void test_frames(void **state)
 {
     (void)state;
     static const int32_t b[] = { 20 };
-    expect_frame((frame){ 1, 2, 1 }, NULL, 0, "1 10 11 2 ", 4);
-    expect_frame((frame){ 1, 2, 1 }, b, 1, "1 10 11 2 20 2 ", 4);
-    expect_frame((frame){ 0, 2, 2 }, b, 1, "0 10 11 2 2 20 2 ", 5);
-    expect_frame((frame){ -1, 5, 1 }, NULL, 0, "10 11 ", 2);
-    expect_frame((frame){ -1, 5, 1 }, b, 1, "10 11 5 20 ", 3);
-    expect_frame((frame){ -1, -1, 0 }, b, 1, "10 11 20 ", 2);
+    expect_frame((frame){ 1, 2, 1, false }, NULL, 0, "1 10 11 2 ", 4);
+    expect_frame((frame){ 1, 2, 1, false }, b, 1, "1 10 11 2 20 2 ", 4);
+    expect_frame((frame){ 0, 2, 2, false }, b, 1, "0 10 11 2 2 20 2 ", 5);
+    expect_frame((frame){ -1, 5, 1, false }, NULL, 0, "10 11 ", 2);
+    expect_frame((frame){ -1, 5, 1, false }, b, 1, "10 11 5 20 ", 3);
+    expect_frame((frame){ -1, -1, 0, false }, b, 1, "10 11 20 ", 2);
 }
 
 static void write_file(const char *path, const char *text) { OK(genet__file_write_all(path, text, strlen(text), &err)); }
