@@ -106,7 +106,7 @@ static void none_to_null(json_t *config)
     const char *key;
     json_t *value;
     json_object_foreach(config, key, value)
-        if (json_is_integer(value) && json_integer_value(value) == -1) json_object_set_new(config, key, json_null());
+        if (json_is_number(value) && json_number_value(value) == -1) json_object_set_new(config, key, json_null());
 }
 
 static bool write_in(const char *folder, const char *name, const json_t *j, genet_err *err)

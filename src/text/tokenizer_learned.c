@@ -102,16 +102,21 @@ static tokenizer *make(const recipe *r, const learned *l, bool counts, genet_err
     return t;
 }
 
-/* tokenizer_config.json: the class keeps transformers from rebuilding what tokenizer.json says. */
+/* tokenizer_config.json: the class keeps transformers from rebuilding what tokenizer.json says. That class gives the texts of a
+ * pair apart only where the config asks for it, which a tokenizer that puts them between [CLS] and [SEP] does. */
 static json_t *config_json(const recipe *r)
 {
     json_t *config = json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0);
-    for (int i = 0; config && i < r->n_special; i++)
-        if (json_object_set_new(config, r->role[i], json_string(r->special[i]))) {
-            json_decref(config);
-            config = NULL;
-        }
-    return config;
+    bool ok = config, apart = false;
+    for (int i = 0; ok && i < r->n_special; i++) {
+        apart = apart || !strcmp(r->role[i], "cls_token");
+        ok = !json_object_set_new(config, r->role[i], json_string(r->special[i]));
+    }
+    if (ok && apart)
+        ok = !json_object_set_new(config, "model_input_names", json_pack("[s, s, s]", "input_ids", "token_type_ids", "attention_mask"));
+    if (ok) return config;
+    json_decref(config);
+    return NULL;
 }
 
 /* --- counting ------------------------------------------------------------------------------------------------------ */

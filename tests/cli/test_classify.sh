@@ -11,6 +11,7 @@ small="--data films.csv --tokenizer bpe:300 --n-layer 1 --n-head 2 --n-embd 16 -
 # --- an encoder from scratch
 expect 0 'accuracy 1.0' "$GENET" train classify $small --out bert --max-steps 80 --learning-rate 5e-3
 grep -q '"BertForSequenceClassification"' bert/config.json || fail "architecture"
+grep -q '"classifier_dropout": null' bert/config.json || fail "what is not said is null"
 grep -q '"0": "no"' bert/config.json || fail "names of classes"
 grep -q 'val_macro_f1' bert/training/metrics.jsonl || fail "macro F1"
 expect 0 '^[01].[0-9]*  yes$' "$GENET" classify bert -p "the film is great and good" --top 1
