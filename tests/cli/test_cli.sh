@@ -12,7 +12,7 @@ expect 2 'no verb "trian"; did you mean train' "$GENET" trian
 for verb in train generate eval predict info plan bench; do expect 0 "usage: genet $verb" "$GENET" $verb --help; done
 expect 0 '--gradient-accumulation-steps N +.*\(1\)' "$GENET" train gpt2 --help
 expect 0 '--hidden-layer-sizes' "$GENET" train mlp --help
-expect 2 'one of lm translate mlp gpt2' "$GENET" train --out "$run"
+expect 2 'one of lm .*mlp gpt2' "$GENET" train --out "$run"
 expect 2 'no task or model "gtp2"' "$GENET" train gtp2 --out "$run"
 expect 2 '--learnin-rate; did you mean --learning-rate' "$GENET" train gpt2 --learnin-rate 1
 expect 2 'one word too many' "$GENET" train gpt2 more
