@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/err.h"
 #include "base/str.h"
+#include "task/from.h"
 
 static const field own_fields[] = {
     { "model", FIELD_STRING, offsetof(cli_own, model), NULL, 0, 0, NULL, 0, "family of the network, when WHAT is a task" },
@@ -45,13 +46,21 @@ static bool no_what(genet_err *err)
     return false;
 }
 
+/* --model, or else the family of the folder that a run begins with; NULL: what WHAT implies. */
+static const char *family_name(const char *what, int argc, char **argv)
+{
+    const char *given = cli_peek(argc, argv, "model");
+    const family *of_folder = given || genet__family_find(what) ? NULL : genet__from_family(cli_peek(argc, argv, "from"));
+    return given || !of_folder ? given : of_folder->name;
+}
+
 /* WHAT decides the tables; then the options are read into them. */
 bool cli_setup_init(cli_setup *c, const verb *v, int argc, char **argv, genet_err *err)
 {
     *c = (cli_setup){0};
     if (argc && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) return help_without_what(c, v);
     if (!argc || argv[0][0] == '-') return no_what(err);
-    TRY(genet__setup_init(&c->setup, argv[0], cli_peek(argc, argv, "model"), err));
+    TRY(genet__setup_init(&c->setup, argv[0], family_name(argv[0], argc, argv), err));
     TRY(genet__options_add(&c->setup.options, &own_table, &c->own, err));
     if (v == &cli_verb_train) TRY(genet__options_add(&c->setup.options, &cli_profile_fields, &c->profile, err));
     arguments a = { .options = &c->setup.options };

@@ -47,6 +47,7 @@ static void as_text(str *s, const train_event *e)
     if (e->scores & SCORE_BITS_PER_BYTE) genet__str_printf(s, "  bits_per_byte %.5f", e->score.bits_per_byte);
     if (e->scores & SCORE_ACCURACY) genet__str_printf(s, "  accuracy %.5f", e->score.accuracy);
     if (e->scores & SCORE_BLEU) genet__str_printf(s, "  bleu %.2f", e->score.bleu);
+    if (e->scores & SCORE_MARGIN) genet__str_printf(s, "  margin %.5f", e->score.margin);
     genet__str_printf(s, "  best %.6f at step %lld\n", e->best_loss, (long long)e->best_step);
 }
 

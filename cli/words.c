@@ -99,6 +99,7 @@ static void score_text(const train_event *e, str *s)
     if (e->scores & SCORE_ACCURACY) genet__str_printf(s, "  accuracy %.4f", e->score.accuracy);
     if (e->scores & SCORE_BLEU) genet__str_printf(s, "  bleu %.2f", e->score.bleu);
     if (e->scores & SCORE_MACRO_F1) genet__str_printf(s, "  macro_f1 %.4f", e->score.macro_f1);
+    if (e->scores & SCORE_MARGIN) genet__str_printf(s, "  margin %.4f", e->score.margin);
     if (e->best_step == e->step) genet__str_add(s, "  (best so far)");
 }
 

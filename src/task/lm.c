@@ -10,19 +10,21 @@
 #include "base/err.h"
 #include "base/rng.h"
 #include "format/npy.h"
-#include "model/adapter.h"
+#include "task/from.h"
 #include "task/lm.h"
 #include "task/task.h"
 #include "text/tokenizer_train.h"
 #include "train/save.h"
 
 typedef struct lm_options {
-    const char *data, *tokenizer, *from, *batches, *lora_modules;
-    double  val_fraction, mlm_probability, lora_alpha, lora_dropout;
-    int64_t vocab_size, lora_rank;
+    from_options begin;
+    const char *data, *tokenizer, *batches;
+    double  val_fraction, mlm_probability;
+    int64_t vocab_size;
 } lm_options;
 
 #define AT(member) offsetof(lm_options, member)
+#define FROM_AT(member) offsetof(lm_options, begin.member)
 static const field option_fields[] = {
     { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_RENEWABLE | FIELD_MANY | FIELD_WORDS,
       "text to learn: files and folders, .gz too; - is standard input (required)" },
@@ -30,13 +32,7 @@ static const field option_fields[] = {
       "char, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB, word:VOCAB (learned from the training part), or the folder or "
       "file of an existing one" },
     { "val_fraction", FIELD_DOUBLE, AT(val_fraction), "0.1", 0, 0.9, NULL, 0, "the end of the text, kept for validation" },
-    { "from",         FIELD_STRING, AT(from),         NULL, 0, 0, NULL, 0, "begin with the model in this folder" },
-    { "lora_rank",    FIELD_INT,    AT(lora_rank),    "0", 0, 1 << 16, NULL, 0,
-      "with --from: train low-rank adapters of this rank beside the model, not the model (0)" },
-    { "lora_alpha",   FIELD_DOUBLE, AT(lora_alpha),   "16", 0, 1e9, NULL, 0, "adapters count alpha / rank" },
-    { "lora_dropout", FIELD_DOUBLE, AT(lora_dropout), "0", 0, 0.999, NULL, 0, "of what goes into them" },
-    { "lora_modules", FIELD_STRING, AT(lora_modules), NULL, 0, 0, NULL, 0,
-      "names of the layers that get one, with commas between, or all-linear (as PEFT chooses: c_attn; q_proj,v_proj)" },
+    FROM_FIELDS(FROM_AT),
     { "batches",      FIELD_STRING, AT(batches),      NULL, 0, 0, NULL, 0,
       "take batches from this .npy (batches, rows, block-size + 1), for comparisons" },
     { "mlm_probability", FIELD_DOUBLE, AT(mlm_probability), "0.15", 0.001, 0.999, NULL, 0,
@@ -71,15 +67,15 @@ static const char *tokenizer_folder(const lm *l)
 {
     if (l->s->train.resume && genet__tokenizer_exists(l->folder)) return l->folder;
     if (l->s->train.resume && genet__tokenizer_exists(l->s->train.out)) return l->s->train.out;
-    return l->o->from && !genet__options_was_given(&l->s->options, "tokenizer") ? l->o->from : NULL;
+    return l->o->begin.from && !genet__options_was_given(&l->s->options, "tokenizer") ? l->o->begin.from : NULL;
 }
 
 /* The weights of --from know the ids of its own tokenizer and of no other; a folder without one takes any. */
 static bool same_tokenizer(const lm *l, genet_err *err)
 {
     char own[HASH_HEX], given[HASH_HEX];
-    if (!genet__tokenizer_exists(l->o->from)) return true;
-    tokenizer *t = genet__tokenizer_load(l->o->from, err);
+    if (!genet__tokenizer_exists(l->o->begin.from)) return true;
+    tokenizer *t = genet__tokenizer_load(l->o->begin.from, err);
     if (!t) return false;
     genet__tokenizer_hash(t, own);
     genet__tokenizer_hash(l->tokenizer, given);
@@ -87,7 +83,7 @@ static bool same_tokenizer(const lm *l, genet_err *err)
     return !strcmp(own, given) ||
            genet__err_set(err, GENET_ERR_USAGE,
                           "--tokenizer %s is not the tokenizer of %s, and its weights know the ids of that "
-                          "one only: leave --tokenizer out", l->o->tokenizer, l->o->from);
+                          "one only: leave --tokenizer out", l->o->tokenizer, l->o->begin.from);
 }
 
 static bool open_tokenizer(lm *l, text_source *source, const text_scan *scan, const train_watch *watch, genet_err *err)
@@ -96,8 +92,8 @@ static bool open_tokenizer(lm *l, text_source *source, const text_scan *scan, co
     int64_t n_train = genet__corpus_train_chars(scan->n_chars, l->o->val_fraction);
     l->tokenizer = folder ? genet__tokenizer_load(folder, err)
                           : genet__tokenizer_make(l->o->tokenizer, source, scan, n_train, watch, err);
-    if (!l->tokenizer) return folder && folder == l->o->from && genet__err_prefix(err, "the tokenizer of --from: ");
-    return folder || !l->o->from || same_tokenizer(l, err);
+    if (!l->tokenizer) return folder && folder == l->o->begin.from && genet__err_prefix(err, "the tokenizer of --from: ");
+    return folder || !l->o->begin.from || same_tokenizer(l, err);
 }
 
 /* Long work before the first step: a line now and then, and an ear for Ctrl-C. */
@@ -207,7 +203,7 @@ static bool resume_without_text(lm *l, genet_err *err)
 static bool open_text(lm *l, genet_err *err)
 {
     if (!l->o->data || !*l->o->data) {
-        if (l->o->batches && l->o->from) return true;
+        if (l->o->batches && l->o->begin.from) return true;
         return genet__err_set(err, GENET_ERR_USAGE, "--data is missing: files or folders of text to learn");
     }
     int n = snprintf(l->folder, sizeof l->folder, "%s/training", l->s->train.out);
@@ -226,80 +222,6 @@ static bool open_text(lm *l, genet_err *err)
 }
 
 /* --- the model --------------------------------------------------------------------- */
-
-static bool conflict(const char *name, long long asked, long long is, const char *from, genet_err *err)
-{
-    return genet__err_set(err, GENET_ERR_USAGE, "%s %lld is asked for, and the model in %s has %lld", name, asked, from, is);
-}
-
-/* The options that shape a new model must not say something else than the
- * folder; a shorter block and another dropout are fine. */
-static bool adopt_config(lm *l, genet_err *err)
-{
-    setup *s = l->s;
-    const family *f = s->family;
-    for (int i = 0; i < f->options->n; i++) {
-        const field *o = &f->options->at[i];
-        bool given = genet__options_was_given(&s->options, o->name);
-        void *is = (char *)l->model->config + o->offset, *asked = (char *)s->config + o->offset;
-        if (o->type == FIELD_INT && given && o->offset != f->context && *(int64_t *)is != *(int64_t *)asked)
-            return conflict(o->name, *(int64_t *)asked, *(int64_t *)is, l->o->from, err);
-        if (o->type == FIELD_DOUBLE && given) {
-            *(double *)is = *(double *)asked;
-            if (f->prepare) f->prepare(l->model->config);
-        }
-    }
-    int64_t context = *genet__model_int(l->model, f->context);
-    l->T = context;
-    if (genet__options_was_given(&s->options, "block_size")) l->T = *(int64_t *)((char *)s->config + f->context);
-    if (l->T > context) return conflict("block_size", l->T, context, l->o->from, err);
-    return true;
-}
-
-/* "a,b" as a JSON list, in the arena of the setup; NULL: the family's usual ones. */
-static bool modules_of(const char *names, arena *a, adapter_config *c, genet_err *err)
-{
-    c->all = names && !strcmp(names, "all-linear");
-    if (!names || c->all) return true;
-    json_t *list = json_array();
-    str text = {0};
-    for (const char *at = names; *at; at += strcspn(at, ","), at += *at == ',')
-        genet__json_append(&list, json_stringn(at, strcspn(at, ",")));
-    if (list) genet__json_print(list, 0, &text);
-    c->target_modules = list ? genet__arena_strdup(a, genet__str(&text)) : NULL;
-    genet__str_release(&text);
-    json_decref(list);
-    return c->target_modules || genet__err_memory(err);
-}
-
-/* --from as it is, and beside it adapters, which alone are trained; a run that has saved has them in its saves. */
-static bool open_adapted(lm *l, genet_err *err)
-{
-    adapter_config c = { .peft_type = "LORA", .bias = "none", .r = l->o->lora_rank, .lora_alpha = l->o->lora_alpha,
-                         .lora_dropout = l->o->lora_dropout };
-    TRY(modules_of(l->o->lora_modules, &l->s->arena, &c, err));
-    model *base = genet__model_open(l->o->from, l->s->device, MODEL_READ_F32, err);
-    if (!base) return false;
-    l->model = genet__adapter_new(base, true, &c, (uint64_t)l->s->train.seed, err);
-    return l->model;
-}
-
-static bool right_family(const lm *l, const char *folder, genet_err *err)
-{
-    return l->model->family == l->s->family ||
-           genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, not a %s", folder, l->model->family->name, l->s->family->name);
-}
-
-/* From a folder: the run's own when it has saved already, else --from. */
-static bool open_model(lm *l, genet_err *err)
-{
-    if (l->o->lora_rank) return open_adapted(l, err) && right_family(l, l->o->from, err) && adopt_config(l, err);
-    int64_t saved = -1;
-    if (l->s->train.resume) TRY(genet__save_last(l->s->train.out, &saved, err));
-    const char *folder = saved >= 0 ? l->s->train.out : l->o->from;
-    l->model = genet__model_open(folder, l->s->device, saved < 0 ? MODEL_WRITABLE : MODEL_NO_WEIGHTS, err);
-    return l->model && right_family(l, folder, err) && adopt_config(l, err);
-}
 
 /* A config field by name, where the family has it. */
 static void set_id(setup *s, const char *name, int32_t id)
@@ -461,8 +383,7 @@ static bool describe(void *user, const train_event *e, genet_err *err)
         snprintf(data, sizeof data, "%lld bytes of text (SHA-256 %s): %lld tokens, of a vocabulary of %d; %lld of them for "
                  "training, the rest for validation.", (long long)l->corpus.n_bytes, l->corpus.source_hash,
                  (long long)l->corpus.n_tokens, genet__tokenizer_size(l->tokenizer), (long long)l->corpus.n_train);
-    if (l->model->adapter) TRY(genet__adapter_write_config(l->model, l->o->from, l->s->train.out, err));
-    else TRY(genet__model_write_config(l->model, l->s->train.out, err));
+    TRY(genet__from_write_config(l->s, &l->o->begin, l->model, err));
     TRY(!l->tokenizer || genet__tokenizer_save(l->tokenizer, l->s->train.out, err));
     return genet__write_card(l->s, data, l->tokenizer ? genet__tokenizer_kind(l->tokenizer) : "none", e, err);
 }
@@ -494,12 +415,10 @@ static bool open_head(lm *l, genet_err *err)
 static bool prepare(lm *l, train_job *job, json_t **settings, genet_err *err)
 {
     setup *s = l->s;
-    if (l->o->lora_rank && !(l->o->from && *l->o->from))
-        return genet__err_set(err, GENET_ERR_USAGE, "lora_rank needs --from: adapters are of a model that is there");
-    if (l->o->lora_rank && genet__train_dtype(&s->train) != GENET_F32)
-        return genet__err_set(err, GENET_ERR_USAGE, "adapters are trained in f32: leave --dtype out");
+    TRY(genet__from_check(s, &l->o->begin, err));
     if (!s->train.batch_size) return genet__err_set(err, GENET_ERR_USAGE, "--batch-size must be 1 at least for text");
-    TRY(l->o->from && *l->o->from ? open_model(l, err) : new_model(l, err));
+    if (!l->o->begin.from || !*l->o->begin.from) TRY(new_model(l, err));
+    else if (!(l->model = genet__from_open(s, &l->o->begin, &l->T, err))) return false;
     TRY(ids_fit(l, err));
     l->rows = s->train.batch_size;
     TRY(open_batches(l, err));

@@ -10,7 +10,9 @@
 #include "base/str.h"
 #include "train/save.h"
 
-const task *const genet__tasks[] = { &genet__task_lm, &genet__task_translate, &genet__task_classify, &genet__task_mlp, NULL };
+const task *const genet__tasks[] = {
+    &genet__task_lm, &genet__task_sft, &genet__task_dpo, &genet__task_translate, &genet__task_classify, &genet__task_mlp, NULL,
+};
 
 static const task *find_task(const char *name)
 {
@@ -189,6 +191,7 @@ static void card_scores(str *s, const train_event *e)
     if (e->scores & SCORE_ACCURACY) genet__str_printf(s, ", accuracy %.4f", e->score.accuracy);
     if (e->scores & SCORE_BLEU) genet__str_printf(s, ", BLEU %.2f", e->score.bleu);
     if (e->scores & SCORE_MACRO_F1) genet__str_printf(s, ", macro F1 %.4f", e->score.macro_f1);
+    if (e->scores & SCORE_MARGIN) genet__str_printf(s, ", margin %.4f", e->score.margin);
     genet__str_add(s, "\n");
 }
 

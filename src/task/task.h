@@ -44,7 +44,7 @@ typedef struct task {
     bool      (*cost)(setup *s, train_cost *out, genet_err *err);
 } task;
 
-extern const task genet__task_lm, genet__task_translate, genet__task_classify, genet__task_mlp;
+extern const task genet__task_lm, genet__task_sft, genet__task_dpo, genet__task_translate, genet__task_classify, genet__task_mlp;
 extern const task *const genet__tasks[];    /* ended by NULL */
 
 /* Tables and defaults for `train WHAT --model FAMILY` (family may be NULL).

@@ -54,7 +54,8 @@ static bool read_object(const char *folder, const char *name, json_t **out, gene
 
 static bool parse(chat_format *f, const char *text, size_t n, const char *where, genet_err *err)
 {
-    return (f->jinja = genet__jinja_parse(text, n, where, err));
+    if (!(f->jinja = genet__jinja_parse(text, n, where, err))) return false;
+    return (f->text = genet__strdup(text)) || genet__err_memory(err);
 }
 
 static bool parse_file(chat_format *f, const char *path, genet_err *err)
@@ -128,6 +129,7 @@ bool genet__chat_open(chat_format *f, const char *folder, const char *which, gen
 void genet__chat_release(chat_format *f)
 {
     genet__jinja_free(f->jinja);
+    genet__free(f->text);
     json_decref(f->tokens);
     *f = (chat_format){0};
 }

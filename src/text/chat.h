@@ -11,6 +11,7 @@
 /* Read-only once made. */
 typedef struct chat_format {
     jinja  *jinja;
+    char   *text;               /* the template */
     json_t *tokens;             /* {"bos_token": "<s>", ...} */
 } chat_format;
 

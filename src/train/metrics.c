@@ -77,7 +77,8 @@ static bool add_score(json_t *line, const train_event *e)
            (!(e->scores & SCORE_BITS_PER_BYTE) || set(line, "bits_per_byte", e->score.bits_per_byte)) &&
            (!(e->scores & SCORE_ACCURACY) || set(line, "val_accuracy", e->score.accuracy)) &&
            (!(e->scores & SCORE_BLEU) || set(line, "bleu", e->score.bleu)) &&
-           (!(e->scores & SCORE_MACRO_F1) || set(line, "val_macro_f1", e->score.macro_f1));
+           (!(e->scores & SCORE_MACRO_F1) || set(line, "val_macro_f1", e->score.macro_f1)) &&
+           (!(e->scores & SCORE_MARGIN) || set(line, "val_margin", e->score.margin));
 }
 
 /* One write a line: a torn one can only be the last. */

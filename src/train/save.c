@@ -29,11 +29,17 @@ static const char *const saved_files[] = { weights_file, optimiser_file, state_f
 static const char *const made_files[] = {
     "config.json", "generation_config.json", weights_file, "tokenizer.json", "tokenizer_config.json", "table.json",
     "README.md", ADAPTER_CONFIG, ADAPTER_FILE, "training/settings.json", "training/metrics.jsonl", "training/corpus.bin", "training/corpus.json",
+    "training/examples.json", "training/reference.bin", "chat_template.jinja",
     "training/profile.json", "training/tensorboard", "training/tokenizer.json", "training/tokenizer_config.json",
     "training/pairs.json", "training/held-out.jsonl", "training/learn.txt", NULL
 };
 /* Without settings.json these are what a kill left behind: a new run writes them again. */
-static bool is_corpus(const char *name) { return !strncmp(name, "training/corpus.", 16) || !strncmp(name, "training/tokenizer", 18); }
+static bool is_corpus(const char *name)
+{
+    return !strncmp(name, "training/corpus.", 16) || !strncmp(name, "training/tokenizer", 18) || !strncmp(name, "training/examples.", 18) ||
+           !strncmp(name, "training/reference.", 19);
+}
+
 enum { N_SAVED = sizeof saved_files / sizeof *saved_files, PATH_BYTES = 4096, JSON_BYTES = 1 << 24 };
 
 /* --- paths ----------------------------------------------------------------------- */
@@ -314,7 +320,7 @@ static json_t *state_to_json(const save_state *s)
                      "best_loss", real(s->best_loss), "time_s", s->time_s, "val_loss", real(s->score.loss),
                      "perplexity", real(s->score.perplexity), "bits_per_byte", real(s->score.bits_per_byte),
                      "accuracy", real(s->score.accuracy), "bleu", real(s->score.bleu),
-                     "macro_f1", real(s->score.macro_f1), "val_count", (json_int_t)s->score.count);
+                     "macro_f1", real(s->score.macro_f1), "margin", real(s->score.margin), "val_count", (json_int_t)s->score.count);
 }
 
 /* Absent or null: none. */
@@ -340,6 +346,7 @@ static bool state_from_json(const json_t *j, const char *where, save_state *s, g
     s->score.accuracy = real_of(j, "accuracy", NAN);
     s->score.bleu = real_of(j, "bleu", NAN);
     s->score.macro_f1 = real_of(j, "macro_f1", NAN);
+    s->score.margin = real_of(j, "margin", NAN);
     return true;
 }
 

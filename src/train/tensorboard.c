@@ -154,6 +154,7 @@ bool genet__tensorboard_add(tensorboard *t, const train_event *e, bool with_scor
         if (e->scores & SCORE_ACCURACY) add_value(&summary, "validation/accuracy", e->score.accuracy);
         if (e->scores & SCORE_BLEU) add_value(&summary, "validation/bleu", e->score.bleu);
         if (e->scores & SCORE_MACRO_F1) add_value(&summary, "validation/macro_f1", e->score.macro_f1);
+        if (e->scores & SCORE_MARGIN) add_value(&summary, "validation/margin", e->score.margin);
     }
     begin_event(&event, e->step);
     if (summary.failed) event.failed = true;

@@ -35,9 +35,10 @@ double genet__schedule(const train_options *o, int64_t max_steps, int64_t step);
 /* A target that counts nothing in a loss (PyTorch's ignore_index). */
 enum { NO_TARGET = -100 };
 /* Results of a full pass over validation data; a job says which mean something. */
-typedef struct train_score { double loss, perplexity, bits_per_byte, accuracy, bleu, macro_f1; int64_t count; } train_score;
+typedef struct train_score { double loss, perplexity, bits_per_byte, accuracy, bleu, macro_f1, margin; int64_t count; } train_score;
 enum { TRAIN_SHAPES = 16 };          /* at most */
-enum { SCORE_PERPLEXITY = 1, SCORE_BITS_PER_BYTE = 2, SCORE_ACCURACY = 4, SCORE_BLEU = 8, SCORE_MACRO_F1 = 16 };
+enum { SCORE_PERPLEXITY = 1, SCORE_BITS_PER_BYTE = 2, SCORE_ACCURACY = 4, SCORE_BLEU = 8, SCORE_MACRO_F1 = 16,
+       SCORE_MARGIN = 32 };
 
 /* --- what the loop tells whoever watches -------------------------------------- */
 
