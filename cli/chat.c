@@ -18,6 +18,7 @@
 static const field table[] = {
     { "prompt",   FIELD_STRING, AT(prompt),   NULL, 0, 0, NULL, 0,
       "one question (-p); without it they come from standard input" },
+    ADAPTER_FIELD(AT(adapter)),
     { "system",   FIELD_STRING, AT(system),   NULL, 0, 0, NULL, 0, "what the model is told before everything (-s)" },
     { "template", FIELD_STRING, AT(template), NULL, 0, 0, NULL, 0,
       "chatml, a file, or the name of one of the folder's; none given: the folder's own" },

@@ -6,7 +6,7 @@
 #include "infer/conversation.h"
 
 typedef struct chat_options {
-    const char *prompt, *system, *template, *examples, *choices, *load, *save, *tools, *variables;
+    const char *prompt, *adapter, *system, *template, *examples, *choices, *load, *save, *tools, *variables;
     int64_t threads;
     bool json, interactive, apart;
 } chat_options;

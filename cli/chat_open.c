@@ -89,9 +89,11 @@ static bool begin(chat_work *w, genet_err *err)
 bool cli_chat_open(chat_work *w, const char *folder, genet_device *d, genet_err *err)
 {
     TRY(check(&w->options, err) && read_choices(w, err));
-    TRY(genet__open_text_model(folder, d, MODEL_READ_ONLY, &w->model, &w->tokenizer, err));
+    TRY(genet__open_text_model_with(folder, w->options.adapter, d, &w->model, &w->tokenizer, err));
     if (!w->tokenizer) return genet__err_set(err, GENET_ERR_USAGE, "%s: a model of this family writes no text", folder);
-    TRY(genet__chat_open(&w->format, folder, w->options.template, err) && settle_writing(w, folder, err) && begin(w, err));
+    const char *adapter = w->options.adapter;       /* tuned on conversations, it has their template with it */
+    const char *form = adapter && genet__file_exists_in(adapter, "chat_template.jinja") ? adapter : folder;
+    TRY(genet__chat_open(&w->format, form, w->options.template, err) && settle_writing(w, folder, err) && begin(w, err));
     if (!(w->space = genet_workspace_new(d))) return genet__err_memory(err);
     return (w->decoder = genet__decoder_new(w->model, w->space, 1, err));
 }

@@ -13,7 +13,7 @@
 #include "task/task.h"
 
 typedef struct eval_options {
-    const char *data, *predictions, *references, *metric, *task;
+    const char *adapter, *data, *predictions, *references, *metric, *task;
     bool lines, json;
     int64_t threads;
     lm_score_options how;
@@ -33,6 +33,7 @@ static const field table[] = {
       "what they should be: one or more files of as many lines; or SQuAD's *.json" },
     { "metric",  FIELD_STRING, AT(metric),  NULL, 0, 0, NULL, 0,
       "of predictions, with commas: bleu, chrf, chrf++, rouge, accuracy, f1, squad, squad_v2, gsm8k" },
+    ADAPTER_FIELD(AT(adapter)),
     { "lines",   FIELD_BOOL,   AT(lines),   "false", 0, 0, NULL, 0, "score each line (each prediction) by itself" },
     { "json",    FIELD_BOOL,   AT(json),    "false", 0, 0, NULL, 0, "print one JSON object; with --lines, one a line" },
     { "threads", FIELD_INT,    AT(threads), "0", 0, 1024, NULL, 0, "0: all the cores there are" },
@@ -234,7 +235,7 @@ static bool evaluate(const char *const *word, genet_device *d, str *out, genet_e
     model *m = NULL;
     tokenizer *t = NULL;
     bool ok = (paths && w) || genet__err_memory(err);
-    ok = ok && genet__open_text_model(folder, d, MODEL_READ_ONLY, &m, &t, err);
+    ok = ok && genet__open_text_model_with(folder, o->adapter, d, &m, &t, err);
     if (ok && !m->family->vocab_size)
         ok = genet__err_set(err, GENET_ERR_USAGE, "%s holds a model of family %s, which reads no text", folder,
                             m->family->name);

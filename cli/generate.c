@@ -17,7 +17,7 @@
 enum { PROMPT_MAX_BYTES = 1 << 28 };
 
 typedef struct program_options {
-    const char *prompt, *prompt_file;
+    const char *prompt, *prompt_file, *adapter;
     int64_t threads;
     bool json;
     profile_options profile;
@@ -27,6 +27,7 @@ typedef struct program_options {
 static const field table[] = {
     { "prompt",  FIELD_STRING, AT(prompt),   NULL, 0, 0, NULL, 0, "text to continue (-p)" },
     { "prompt_file", FIELD_STRING, AT(prompt_file), NULL, 0, 0, NULL, 0, "or a file that holds it; - is standard input" },
+    ADAPTER_FIELD(AT(adapter)),
     { "json",    FIELD_BOOL,   AT(json),     "false", 0, 0, NULL, 0,
       "print one JSON object for each text, without the prompt" },
     { "threads", FIELD_INT,    AT(threads),  "0", 0, 1024, NULL, 0, "0: all the cores there are" },
@@ -234,7 +235,7 @@ static bool open_and_write(const char *folder, work *w, genet_device *d, genet_e
     int64_t began = genet__profile_now(d);
     model *m;
     tokenizer *t;
-    bool ok = genet__open_text_model(folder, d, MODEL_READ_ONLY, &m, &t, err);
+    bool ok = genet__open_text_model_with(folder, w->program.adapter, d, &m, &t, err);
     genet__profile_host(d, "open", began, 0);
     w->tokenizer = t;
     ok = ok && prepare(w, folder, err) && write_text(w, m, d, err);

@@ -47,6 +47,10 @@ GENET_API void           genet_options_listen(genet_options *o, genet_message_fn
 
 /* A folder in Hugging Face's layout, as `genet train` or transformers wrote it. */
 GENET_API genet_model *genet_model_open(const char *folder, genet_device *d, genet_err *err);
+/* base with the adapter (PEFT's layout, as --lora-rank writes it) in folder: a model of its own that shares base's weights and
+ * tokenizer.  Any number of them, of any number of threads, may stand beside each other and beside base, which must outlive
+ * them all. */
+GENET_API genet_model *genet_model_adapt(const genet_model *base, const char *folder, genet_err *err);
 GENET_API void         genet_model_free(genet_model *m);
 /* What `genet info FOLDER --json` says, as a JSON object: family, parameters, config, the training run in the folder; free
  * with free(). */

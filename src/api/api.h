@@ -36,6 +36,7 @@ struct genet_model {
     tokenizer *tokenizer;               /* NULL: the folder has none */
     char      *folder;
     bool       weights;                 /* they are there */
+    bool       shared;                  /* the tokenizer is another model's */
     generation_file generation;         /* what it says of writing; each call has it settled with what was given */
 };
 

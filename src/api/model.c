@@ -49,10 +49,34 @@ genet_model *genet_model_open(const char *folder, genet_device *d, genet_err *er
     return genet__api_open(folder, d, true, err);
 }
 
+/* Writing follows the base's generation_config.json. */
+static bool adapt(genet_model *m, const genet_model *base, const char *folder, genet_err *err)
+{
+    m->tokenizer = base->tokenizer;
+    m->shared = m->weights = true;
+    if (!(m->folder = genet__strdup(folder))) return genet__err_memory(err);
+    return (m->model = genet__adapter_open(base->model, false, folder, err)) &&
+           (!m->tokenizer || genet__generation_file_read(&m->generation, base->folder, err));
+}
+
+genet_model *genet_model_adapt(const genet_model *base, const char *folder, genet_err *err)
+{
+    if (!genet__api_need(base, "base", err) || !genet__api_need(folder, "folder", err)) return NULL;
+    if (base->model->base || !base->weights) {
+        genet__err_set(err, GENET_ERR_USAGE, "%s is adapted already, or open without weights: an adapter goes on a whole model", base->folder);
+        return NULL;
+    }
+    genet_model *m = genet__alloc(sizeof *m);
+    if (!m) genet__err_memory(err);
+    else if (adapt(m, base, folder, err)) return m;
+    genet_model_free(m);
+    return NULL;
+}
+
 void genet_model_free(genet_model *m)
 {
     if (!m) return;
-    genet__tokenizer_free(m->tokenizer);
+    if (!m->shared) genet__tokenizer_free(m->tokenizer);
     genet__model_free(m->model);
     genet__free(m->folder);
     genet__generation_file_release(&m->generation);

@@ -148,6 +148,10 @@ bool genet__text_add(const tokenizer *t, int32_t *shown, int32_t id, str *out, g
 
 /* open.c: both or neither; *t is NULL of a family that reads no text. */
 bool genet__open_text_model(const char *folder, genet_device *d, model_weights how, model **m, tokenizer **t, genet_err *err);
+/* The same to be read only, and on it the adapter in the folder `adapter`, which may be NULL. */
+bool genet__open_text_model_with(const char *folder, const char *adapter, genet_device *d, model **m, tokenizer **t, genet_err *err);
+#define ADAPTER_FIELD(offset) \
+    { "adapter", FIELD_STRING, offset, NULL, 0, 0, NULL, 0, "the folder of an adapter (of --lora-rank, or PEFT's) for the model" }
 
 /* beam.c: transformers' _beam_search, token for token. */
 /* For d's first n_source sources, or without sources for one text. */

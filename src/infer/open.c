@@ -2,6 +2,7 @@
  * waits for memory, the other computes, and each takes about as long. */
 #include <pthread.h>
 #include <signal.h>
+#include "base/err.h"
 #include "infer/generate.h"
 #include "model/adapter.h"
 
@@ -71,6 +72,21 @@ bool genet__open_text_model(const char *folder, genet_device *d, model_weights h
     genet__model_free(*m);
     genet__tokenizer_free(*t);
     *m = NULL;
+    *t = NULL;
+    return false;
+}
+
+bool genet__open_text_model_with(const char *folder, const char *adapter, genet_device *d, model **m, tokenizer **t, genet_err *err)
+{
+    TRY(genet__open_text_model(folder, d, MODEL_READ_ONLY, m, t, err));
+    if (!adapter || !*adapter) return true;
+    if ((*m)->base) {
+        genet__model_free(*m);
+        *m = NULL;
+        genet__err_set(err, GENET_ERR_USAGE, "%s is an adapter's folder already: --adapter goes with the base", folder);
+    } else *m = genet__adapter_open(*m, true, adapter, err);
+    if (*m) return true;
+    genet__tokenizer_free(*t);
     *t = NULL;
     return false;
 }

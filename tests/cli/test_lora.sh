@@ -29,6 +29,13 @@ expect 0 'weights as f32' "$GENET" export "$work/one" --out "$work/merged"
 "$GENET" generate "$work/merged" -p "a" -n 20 --temp 0 > "$work/b.txt" 2>&1 || fail "no text by the merged model"
 same "$work/a.txt" "$work/b.txt"
 
+# named beside its base it is the same
+"$GENET" generate "$base" --adapter "$work/one" -p "a" -n 20 --temp 0 > "$work/c.txt" 2>&1 || fail "no text with --adapter"
+same "$work/a.txt" "$work/c.txt"
+[ "$("$GENET" eval "$base" --adapter "$work/one" --data "$text" 2>&1 | sed -n 's/^loss  *\([0-9.]*\).*/\1/p')" = "$(loss_of "$work/one")" ] || fail "eval --adapter differs"
+expect 2 'adapter.s folder already' "$GENET" generate "$work/one" --adapter "$work/two" -p a
+expect 1 'adapter_config' "$GENET" generate "$base" --adapter "$base" -p a
+
 expect 2 'lora_rank needs --from' "$GENET" train gpt2 --data "$text" --lora-rank 2 --out "$work/none"
 expect 2 'no layer' "$GENET" train lm --from "$base" --data "$text" --lora-rank 2 --lora-modules wrong --out "$work/none"
 expect 2 'f32' "$GENET" train lm --from "$base" --data "$text" --lora-rank 2 --dtype bf16 --out "$work/none"
