@@ -27,7 +27,7 @@ typedef struct lm_options {
 #define FROM_AT(member) offsetof(lm_options, begin.member)
 static const field option_fields[] = {
     { "data",         FIELD_STRING, AT(data),         NULL, 0, 0, NULL, FIELD_RENEWABLE | FIELD_MANY | FIELD_WORDS,
-      "text to learn: files and folders, .gz too; - is standard input (required)" },
+      "text to learn: files and folders, .gz too; of *.jsonl the field text; - is standard input (required)" },
     { "tokenizer",    FIELD_STRING, AT(tokenizer),    "char", 0, 0, NULL, 0,
       "char, bpe:VOCAB, wordpiece:VOCAB, unigram:VOCAB, word:VOCAB (learned from the training part), or the folder or "
       "file of an existing one" },
@@ -199,6 +199,23 @@ static bool resume_without_text(lm *l, genet_err *err)
     return ok;
 }
 
+/* What stands after each document of JSON lines: the token that ends texts, as the tokenizer to come writes it; where it has
+ * none, a line's end.  In the arena of the setup. */
+static const char *document_end(lm *l, genet_err *err)
+{
+    const char *folder = tokenizer_folder(l), *spec = l->o->tokenizer;
+    if (!folder && genet__tokenizer_is_learned(spec)) return strncmp(spec, "bpe", 3) ? "\n" : "<|endoftext|>";
+    tokenizer *t = genet__tokenizer_load(folder ? folder : spec, err);
+    if (!t) return NULL;
+    size_t n = 0;
+    int32_t end = genet__tokenizer_end(t);
+    const char *piece = end >= 0 ? genet__tokenizer_piece(t, end, &n) : "\n";
+    const char *copy = genet__arena_printf(&l->s->arena, "%.*s", end >= 0 ? (int)n : 1, piece);
+    genet__tokenizer_free(t);
+    if (!copy) genet__err_memory(err);
+    return copy;
+}
+
 /* Tokenizer and corpus: made for a new run, found again for a resumed one. */
 static bool open_text(lm *l, genet_err *err)
 {
@@ -213,7 +230,11 @@ static bool open_text(lm *l, genet_err *err)
     l->has_corpus = true;
     if (l->s->train.resume && !all_exist(paths, n)) return resume_without_text(l, err);
     TRY(genet__file_make_dirs(l->folder, err));         /* also for a copy of standard input */
-    text_source *source = genet__source_open(paths, n, l->folder, err);
+    bool documents = false;
+    for (int i = 0; i < n; i++) documents = documents || genet__ends_with(paths[i], ".jsonl") || genet__file_is_dir(paths[i]);
+    const char *end = documents ? document_end(l, err) : NULL;
+    if (documents && !end) return false;
+    text_source *source = genet__source_open_documents(paths, n, l->folder, end, err);
     text_scan *scan = source ? genet__alloc(sizeof *scan) : NULL;
     bool ok = source && (scan ? read_text(l, source, scan, err) : genet__err_memory(err));
     genet__free(scan);

@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "format/foreign.h"
+#include "format/jsonl.h"
 
 enum { CHUNK = 1 << 18, MAX_DEPTH = 64 };
 
@@ -39,7 +40,7 @@ struct text_source {
     size_t  chunk;              /* bytes of it that are used */
     int     said;               /* where the piece last given began: the file, the byte in it */
     int64_t said_offset;
-    const char *spool;
+    const char *spool, *end;    /* end: after each document of a *.jsonl; NULL: these are texts like others */
     arena   arena;
 };
 
@@ -71,17 +72,60 @@ static bool copy_pipe(int from, int to, const char *path, char *buffer, genet_er
     }
 }
 
-/* A pipe can be read once only: read it from an unnamed copy ever after. */
-static bool add_pipe(text_source *s, const char *path, genet_err *err)
+/* A file without a name in the spool folder; -1: failed. */
+static int unnamed(const text_source *s, genet_err *err)
 {
     const char *folder = s->spool ? s->spool : getenv("TMPDIR");
     char *name = genet__path_join(folder && *folder ? folder : "/tmp", "genet-pipe-XXXXXX");
-    if (!name) return genet__err_memory(err);
+    if (!name) return genet__err_memory(err), -1;
     int to = mkostemp(name, O_CLOEXEC);
-    bool ok = to >= 0 || genet__err_errno(err, "make a temporary file", name);
     if (to >= 0) unlink(name);
+    else genet__err_errno(err, "make a temporary file", name);
     genet__free(name);
-    int from = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    return to;
+}
+
+/* Texts to descriptor `to`, gathered into larger pieces. */
+static bool copy_documents(const text_source *s, jsonl *lines, int to, genet_err *err)
+{
+    str piece = {0};
+    json_t *o;
+    bool ok = true;
+    while (ok && (o = genet__jsonl_next(lines, err))) {
+        const json_t *text = json_object_get(o, "text");
+        if (json_is_string(text)) genet__str_add_n(&piece, json_string_value(text), json_string_length(text));
+        else ok = genet__err_set(err, GENET_ERR_FORMAT, "%s: line %lld has no \"text\"; prompts and conversations are for `train sft`",
+                                 lines->path, (long long)lines->line);
+        genet__str_add(&piece, s->end);
+        json_decref(o);
+        ok = ok && (!piece.failed || genet__err_memory(err));
+        if (ok && piece.n < CHUNK) continue;
+        ok = ok && (genet__file_write(to, piece.at, piece.n) || genet__err_errno(err, "write a copy of", lines->path));
+        piece.n = 0;
+    }
+    ok = ok && !lines->failed;
+    ok = ok && (!piece.n || genet__file_write(to, piece.at, piece.n) || genet__err_errno(err, "write a copy of", lines->path));
+    genet__str_release(&piece);
+    return ok;
+}
+
+static bool add_documents(text_source *s, const char *path, genet_err *err)
+{
+    jsonl lines;
+    TRY(genet__jsonl_open(&lines, path, 0, err));
+    int to = unnamed(s, err);
+    bool ok = to >= 0 && copy_documents(s, &lines, to, err) && add_file(s, path, to, err);
+    if (!ok && to >= 0) close(to);
+    genet__jsonl_close(&lines);
+    return ok;
+}
+
+/* A pipe can be read once only: read it from an unnamed copy ever after. */
+static bool add_pipe(text_source *s, const char *path, genet_err *err)
+{
+    int to = unnamed(s, err);
+    bool ok = to >= 0;
+    int from = !ok ? -1 : strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     if (ok && from < 0) ok = genet__err_errno(err, "read", path);
     ok = ok && copy_pipe(from, to, path, s->buffer, err) && add_file(s, path, to, err);
     if (from > STDIN_FILENO) close(from);
@@ -117,6 +161,9 @@ static bool add_path(text_source *s, const char *path, int depth, genet_err *err
     if (!depth && !strcmp(path, "-")) return add_pipe(s, path, err);
     if (stat(path, &st)) return genet__err_errno(err, "read", path);
     if (S_ISDIR(st.st_mode)) return add_folder(s, path, depth, err);
+    if (S_ISREG(st.st_mode) && s->end && genet__ends_with(path, ".jsonl")) return add_documents(s, path, err);
+    if (S_ISREG(st.st_mode) && s->end && genet__ends_with(path, ".jsonl.gz"))
+        return genet__err_set(err, GENET_ERR_USAGE, "%s: JSON lines are read unpacked: gunzip it first", path);
     if (S_ISREG(st.st_mode)) return add_file(s, path, -1, err);
     return depth || add_pipe(s, path, err);
 }
@@ -139,11 +186,16 @@ static bool sort_files(text_source *s, const char *first, genet_err *err)
 
 text_source *genet__source_open(const char *const *paths, int n, const char *spool, genet_err *err)
 {
+    return genet__source_open_documents(paths, n, spool, NULL, err);
+}
+
+text_source *genet__source_open_documents(const char *const *paths, int n, const char *spool, const char *end, genet_err *err)
+{
     text_source *s = genet__alloc(sizeof *s);
     if (s) s->buffer = genet__alloc(CHUNK);
     bool ok = (s && s->buffer) || genet__err_memory(err);
     if (ok && n < 1) ok = genet__err_set(err, GENET_ERR_USAGE, "no data is given");
-    if (ok) s->spool = spool, s->chunk = CHUNK;
+    if (ok) s->spool = spool, s->end = end, s->chunk = CHUNK;
     for (int i = 0; ok && i < n; i++) ok = add_path(s, paths[i], 0, err);
     if (ok && sort_files(s, paths[0], err)) return s;
     genet__source_close(s);

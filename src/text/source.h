@@ -15,6 +15,8 @@ typedef struct text_source text_source;
 
 /* spool: folder for copies of pipes; NULL: $TMPDIR or /tmp. */
 text_source *genet__source_open(const char *const *paths, int n, const char *spool, genet_err *err);
+/* The same, but a file *.jsonl is documents: of each line's object the field "text", and after it `end`. */
+text_source *genet__source_open_documents(const char *const *paths, int n, const char *spool, const char *end, genet_err *err);
 void genet__source_close(text_source *s);
 /* The next piece of whole characters of one file, valid until the next call;
  * *n == 0 at the end of all, after which the source begins again.  Bytes

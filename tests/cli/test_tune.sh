@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 
 base=$work/base
-"$GENET" train gpt2 --data "$text" --out "$base" --tokenizer bpe:300 --n-layer 1 --n-head 2 --n-embd 32 --block-size 48 --batch-size 8 \
+"$GENET" train gpt2 --data "$text" --out "$base" --tokenizer bpe:300 --n-layer 1 --n-head 2 --n-embd 32 --block-size 64 --batch-size 8 \
     --warmup-steps 2 --threads 1 --max-steps 20 > /dev/null 2>&1 || fail "no model to tune"
 words=(one two three four)
 for i in {0..31}; do
@@ -35,6 +35,9 @@ expect 2 'has no chat template' "$GENET" train sft --data "$work/talk.jsonl" --o
 expect 0 'accuracy' "$GENET" train sft --data "$work/talk.jsonl" --template chatml --out "$work/talk" $how --lora-rank 4 --lora-modules all-linear --max-steps 30
 grep -q im_start "$work/talk/chat_template.jinja" || fail "the chat template does not go along"
 [ -e "$work/talk/adapter_model.safetensors" ] || fail "no adapter"
+"$GENET" chat "$work/talk" -p "1?" -n 10 --temp 0 > "$work/a.txt" 2> "$work/out" || fail "no talk with an adapter: $(cat "$work/out")"
+"$GENET" chat "$base" --adapter "$work/talk" -p "1?" -n 10 --temp 0 > "$work/b.txt" 2> "$work/out" || fail "no talk with --adapter: $(cat "$work/out")"
+same "$work/a.txt" "$work/b.txt"
 
 # preferences: whole and by an adapter; the reference is kept, and made again where it is gone
 for kind in "whole" "adapter --lora-rank 4 --lora-modules all-linear"; do
@@ -50,11 +53,21 @@ for kind in "whole" "adapter --lora-rank 4 --lora-modules all-linear"; do
     same "$work/$name/training/reference.bin" "$work/$name-half/training/reference.bin"
 done
 
+# documents to go on with, or to begin with, each followed by the end token
+for i in {1..200}; do echo "{\"text\": \"document $i is short\"}"; done > "$work/documents.jsonl"
+for i in {1..200}; do printf 'document %d is short<|endoftext|>' "$i"; done > "$work/documents.txt"
+new="--tokenizer bpe:280 --n-layer 1 --n-head 2 --n-embd 32 --block-size 16 --batch-size 8 --warmup-steps 2 --threads 1 --max-steps 10"
+expect 0 'the model is in' "$GENET" train gpt2 --data "$work/documents.jsonl" --out "$work/lines" $new
+expect 0 'the model is in' "$GENET" train gpt2 --data "$work/documents.txt" --out "$work/plain" $new
+same "$work/lines/model.safetensors" "$work/plain/model.safetensors"
+grep -q '"eos_token_id": [0-9]' "$work/lines/config.json" || fail "the end of documents is not known"
+expect 1 'line 1 has no "text"' "$GENET" train lm --data "$work/prompts.jsonl" --out "$work/none" $how
+
 # what is too long loses its end; where nothing is left of the answer, the line
 long=$(printf 'ab %.0s' {1..80})
 { cat "$work/prompts.jsonl"; echo "{\"text\": \"$long\"}"; echo "{\"prompt\": \"$long\", \"completion\": \"b\"}"; } > "$work/long.jsonl"
 expect 0 '1 lines are left out whole' "$GENET" train sft --data "$work/long.jsonl" --eval-data "$work/prompts.jsonl" --out "$work/long" $how --max-steps 2
-expect 0 '2 lines are longer than 49 tokens' "$GENET" train sft --data "$work/long.jsonl" --out "$work/long2" $how --max-steps 2
+expect 0 '2 lines are longer than 65 tokens' "$GENET" train sft --data "$work/long.jsonl" --out "$work/long2" $how --max-steps 2
 
 echo '{"prompt": "a"}' > "$work/bad.jsonl"
 expect 1 'bad.jsonl: line 1: there must be' "$GENET" train sft --data "$work/bad.jsonl" --out "$work/none" $how
