@@ -30,12 +30,12 @@ enum { TERMS_F32 = 6, TERMS_MIXED = 3 };
     }
 
 typedef float vec4 __attribute__((vector_size(16)));
-typedef int16_t short8 __attribute__((vector_size(16)));
+typedef uint16_t short8 __attribute__((vector_size(16)));       /* unsigned: it may wrap */
 #define SET4(x)          ((vec4){ x, x, x, x })
 #define SET8(x)          ((short8){ x, x, x, x, x, x, x, x })
 #define STEP(a, m, b)    ((a) * (m) + (b))
 NUMBER_LOOP(fma_plain, , vec4, float, SET4, STEP)
-NUMBER_LOOP(bytes_plain, , short8, int16_t, SET8, STEP)     /* bytes are widened there */
+NUMBER_LOOP(bytes_plain, , short8, uint16_t, SET8, STEP)     /* bytes are widened there */
 #if defined(__x86_64__)
 #define AVX2        __attribute__((target("avx2,fma")))
 #define AVX512      __attribute__((target("avx512f,avx512bw")))

@@ -363,7 +363,7 @@ bool genet__train(const train_job *job, train_event *last, genet_err *err)
     const train_options *o = job->options;
     loop l = { .job = job, .o = o, .at.best_loss = HUGE_VAL, .saved_step = -1, .metrics.fd = -1, .tensorboard.fd = -1,
                .lock = -1, .max_steps = o->epochs > 0 ? o->epochs * job->steps_per_epoch : o->max_steps };
-    l.at.score = (train_score){ NAN, NAN, NAN, NAN, NAN, NAN, 0 };
+    l.at.score = (train_score){ NAN, NAN, NAN, NAN, NAN, NAN, NAN, 0 };
     l.event = (train_event){ .max_steps = l.max_steps, .unit = job->unit, .scores = job->scores };
     bool ok = begin(&l, err) && run(&l, err);
     if (ok) tell(&l, TRAIN_END);

@@ -314,7 +314,7 @@ static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null();
 /* state.json: all that a save holds beside tensors and settings. */
 static json_t *state_to_json(const save_state *s)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:I}",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}",
                      "step", (json_int_t)s->step, "updates", (json_int_t)s->updates, "bad_steps", (json_int_t)s->bad_steps,
                      "best_step", (json_int_t)s->best_step, "evals_since_best", (json_int_t)s->evals_since_best,
                      "best_loss", real(s->best_loss), "time_s", s->time_s, "val_loss", real(s->score.loss),

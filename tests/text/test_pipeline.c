@@ -103,7 +103,7 @@ static void expect_plain(const tokenizer *t, const char *text, const char *name)
             fail_msg("%s: %s", name, err.text);
         token_list whole = { 0 };
         assert_true(genet__tokenizer_encode(t, text, n, &whole, &err));
-        if (ids.n != whole.n || memcmp(ids.at, whole.at, (size_t)ids.n * sizeof *ids.at)) fail_msg("%s: cut at %zu", name, cut);
+        if (ids.n != whole.n || (whole.n && memcmp(ids.at, whole.at, (size_t)ids.n * sizeof *ids.at))) fail_msg("%s: cut at %zu", name, cut);
         genet__token_list_release(&whole);
     }
     genet__token_list_release(&ids);

@@ -43,7 +43,7 @@ static bool evaluate(void *user, train_score *out, genet_err *err)
 {
     toy *t = user;
     float w[2];
-    *out = (train_score){ NAN, NAN, NAN, NAN, NAN, NAN, 1 };
+    *out = (train_score){ NAN, NAN, NAN, NAN, NAN, NAN, NAN, 1 };
     if (!genet__params_read(t->p, genet__params_find(t->p, "fc.weight"), w, sizeof w, err)) return false;
     out->loss = t->n_scores ? t->scores[t->n_score % t->n_scores] : hypot((double)w[0] - 3, (double)w[1] + 1);
     t->n_score++;
