@@ -5,6 +5,7 @@
  * tokens wait until their last byte went.  The i-th choice of sequence q depends on seed, q, i and the
  * logits alone. */
 #include "infer/generate.h"
+#include "text/tokenizer_encoding.h"
 #include <math.h>
 #include <string.h>
 #include "base/alloc.h"
@@ -329,10 +330,31 @@ int32_t genet__start_token(const model *m, const generation_options *o)
     return begin >= 0 || !end.n ? begin : end.id[0];
 }
 
+bool genet__prompt_begin(const model *m, const tokenizer *t, int32_t *begin, genet_err *err)
+{
+    bool yes;
+    *begin = genet__model_token(m, "bos_token_id");
+    TRY(genet__tokenizer_begins_with(t, *begin, &yes, err));
+    if (!yes) *begin = -1;
+    return true;
+}
+
+/* A prompt that says its beginning itself ("<s>...") has it once. */
+static bool add_begin(token_list *ids, int32_t begin, genet_err *err)
+{
+    if (begin < 0 || !ids->n || ids->at[0] == begin) return true;
+    if (!GROW(ids->at, ids->n, ids->cap)) return genet__err_memory(err);
+    memmove(ids->at + 1, ids->at, (size_t)ids->n++ * sizeof *ids->at);
+    ids->at[0] = begin;
+    return true;
+}
+
 static bool encode(token_list *ids, const model *m, const tokenizer *t, const char *prompt, const generation_options *o,
                    genet_err *err)
 {
     TRY(genet__tokenizer_encode(t, prompt, strlen(prompt), ids, err));
+    int32_t begin;
+    TRY(genet__prompt_begin(m, t, &begin, err) && add_begin(ids, begin, err));
     if (ids->n) return true;
     int32_t start = genet__start_token(m, o);
     if (start < 0) return genet__err_set(err, GENET_ERR_USAGE, "the prompt is empty: there is nothing to continue");

@@ -140,6 +140,9 @@ bool genet__is_end(const end_tokens *e, int32_t id);
  * that ends the text before; -1: neither is there. */
 int32_t genet__start_token(const model *m, const generation_options *o);
 
+/* *begin: the config's bos_token_id where the tokenizer puts it before every text, as transformers' does of Llama; else -1. */
+bool genet__prompt_begin(const model *m, const tokenizer *t, int32_t *begin, genet_err *err);
+
 /* Special tokens are no text, and ids beyond the tokenizer's neither: models pad their vocabulary. */
 bool genet__is_text(const tokenizer *t, int32_t id);
 /* Append what id adds to a text whose last id that is text is *shown (-1: none yet), which becomes id.  Nothing stands

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/err.h"
+#include "infer/generate.h"
 #include "task/lm.h"
 #include "text/space.h"
 
@@ -500,13 +501,13 @@ bool genet__lm_score_lines(const model *m, const tokenizer *t, genet_workspace *
 
 /* --- what may follow a text --------------------------------------------------------- */
 
-struct lm_scorer { scorer *scorer; token_list ids; int32_t first; span *span; tally *tally; int cap_span, cap_tally; };
+struct lm_scorer { scorer *scorer; token_list ids; int32_t first, always; span *span; tally *tally; int cap_span, cap_tally; };
 
 lm_scorer *genet__lm_scorer_new(const model *m, const tokenizer *t, genet_workspace *w, genet_err *err)
 {
     lm_scorer *s = genet__alloc(sizeof *s);
     if (!s) genet__err_memory(err);
-    else if ((s->scorer = scorer_new(m, t, w, NULL, err))) {
+    else if ((s->scorer = scorer_new(m, t, w, NULL, err)) && genet__prompt_begin(m, t, &s->always, err)) {
         s->first = s->scorer->bos >= 0 ? s->scorer->bos : genet__model_token(m, "eos_token_id");
         return s;
     }
@@ -533,19 +534,20 @@ static size_t without_space(const char *text)
     return n;
 }
 
-/* How many tokens the context has by itself; where it has no text, the one before every text, put into the list. */
+/* How many tokens the context has by itself; with the one before every text, put into the list, where the tokenizer says so or
+ * the context has no text. */
 static bool count_context(lm_scorer *s, const char *text, size_t n, int *count, genet_err *err)
 {
     token_list own = {0};
     bool ok = genet__tokenizer_encode(s->scorer->tokenizer, text, n, &own, err);
     *count = own.n;
     genet__token_list_release(&own);
-    if (!ok || *count) return ok;
+    if (!ok || (*count && s->always < 0)) return ok;
     if (s->first < 0)
         return genet__err_set(err, GENET_ERR_USAGE, "an empty context: this model has no token to begin with");
     if (!GROW(s->ids.at, s->ids.n, s->ids.cap)) return genet__err_memory(err);
     s->ids.at[s->ids.n++] = s->first;
-    *count = 1;
+    ++*count;
     return true;
 }
 

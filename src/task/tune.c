@@ -128,10 +128,11 @@ static bool read_all(tune *t, genet_err *err)
 {
     const tune_options *o = t->o;
     setup *s = t->s;
-    example_rules rules = { t->tokenizer, end_token(t), o->begin.from, o->template_, t->pairs, t->T + 1 };
+    example_rules rules = { t->tokenizer, -1, end_token(t), o->begin.from, o->template_, t->pairs, t->T + 1 };
     int n = 0;
     const char **paths = genet__split_lines(o->data, &n, &s->arena);
     if (!paths) return genet__err_memory(err);
+    TRY(genet__prompt_begin(t->model, t->tokenizer, &rules.begin, err));
     for (int i = 0; i < n; i++) TRY(genet__examples_read(&t->data, paths[i], &rules, err));
     int64_t items = t->data.n / each_of(t);
     bool two = o->eval_data && *o->eval_data;

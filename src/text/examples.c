@@ -40,13 +40,17 @@ static bool add_span(examples *e, const example_rules *r, int first, const char 
     return ok && mark(e, said, err);
 }
 
-static bool add_end(examples *e, const example_rules *r, genet_err *err)
+/* -1: none */
+static bool add_token(examples *e, int32_t id, bool said, genet_err *err)
 {
-    if (r->end < 0) return true;
+    if (id < 0) return true;
     if (!GROW(e->ids.at, e->ids.n, e->ids.cap)) return genet__err_memory(err);
-    e->ids.at[e->ids.n++] = r->end;
-    return mark(e, true, err);
+    e->ids.at[e->ids.n++] = id;
+    return mark(e, said, err);
 }
+
+static bool add_begin(examples *e, const example_rules *r, genet_err *err) { return add_token(e, r->begin, false, err); }
+static bool add_end(examples *e, const example_rules *r, genet_err *err) { return add_token(e, r->end, true, err); }
 
 /* --- conversations ------------------------------------------------------------------------- */
 
@@ -153,6 +157,7 @@ static bool add_texts(examples *e, const example_rules *r, const json_t *prompt,
 {
     str all = {0};
     size_t n = json_string_length(prompt);
+    TRY(add_begin(e, r, err));
     int first = e->ids.n;
     genet__str_add_n(&all, json_string_value(prompt), n);
     genet__str_add_n(&all, json_string_value(answer), json_string_length(answer));
@@ -183,7 +188,7 @@ static bool add_single(examples *e, const example_rules *r, const json_t *o, gen
     if (messages) return add_messages(e, r, messages, 0, err);
     if (prompt && completion) return add_continued(e, r, prompt, completion, 0, err);
     if (json_is_string(text))
-        return add_text(e, r, json_string_value(text), json_string_length(text), true, err) && add_end(e, r, err);
+        return add_begin(e, r, err) && add_text(e, r, json_string_value(text), json_string_length(text), true, err) && add_end(e, r, err);
     return genet__err_set(err, GENET_ERR_FORMAT, "there must be a \"text\", a \"prompt\" and a \"completion\", or \"messages\"");
 }
 

@@ -17,7 +17,7 @@ typedef struct example { const int32_t *ids; const uint8_t *said; int n, n_said;
 /* How lines become tokens. */
 typedef struct example_rules {
     const tokenizer *tokenizer;
-    int32_t     end;            /* the token that ends texts; -1: none */
+    int32_t     begin, end;     /* the token before every text that is no conversation; that ends texts; -1: none */
     const char *folder;         /* where the chat template is */
     const char *template_;      /* as genet__chat_open's which */
     bool        pairs;          /* lines with chosen and rejected, each of which makes two sequences, in this order */

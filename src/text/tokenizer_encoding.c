@@ -317,3 +317,13 @@ bool genet__tokenizer_encode_text(const tokenizer *t, const char *text, size_t n
     if (!ok) genet__encoding_release(out);
     return ok;
 }
+
+bool genet__tokenizer_begins_with(const tokenizer *t, int32_t id, bool *yes, genet_err *err)
+{
+    const encode_options o = { .special = true };
+    encoding e = {0};
+    bool ok = id < 0 || genet__tokenizer_encode_text(t, "a", 1, &o, &e, err);
+    *yes = ok && e.n > 1 && e.at[0].special && e.at[0].id == id;
+    genet__encoding_release(&e);
+    return ok;
+}

@@ -36,6 +36,8 @@ typedef struct encode_options {
     padding     pad;
 } encode_options;
 
+/* *yes: is id what the tokenizer puts before every text (Llama's <s>)?  A prompt then begins with it. */
+bool genet__tokenizer_begins_with(const tokenizer *t, int32_t id, bool *yes, genet_err *err);
 /* Special tokens, truncation and padding as the tokenizer's file says. */
 encode_options genet__encode_defaults(const tokenizer *t);
 bool genet__tokenizer_encode_text(const tokenizer *t, const char *text, size_t n, const encode_options *o, encoding *out,

@@ -62,9 +62,11 @@ static void show(const example *e, char *out)
     *out = 0;
 }
 
+static int32_t begin = -1;
+
 static example_rules rules(bool pairs, int64_t max)
 {
-    return (example_rules){ letters, genet__tokenizer_find(letters, "#", 1), folder, template_, pairs, max };
+    return (example_rules){ letters, begin, genet__tokenizer_find(letters, "#", 1), folder, template_, pairs, max };
 }
 
 /* Each of the NULL-ended wants is what a sequence shows. */
@@ -107,6 +109,10 @@ static void test_texts(void **state)
     SHOWS("{\"prompt\": \"abcd\", \"completion\": \"efg\"}\n", false, 6, "abcd[ef]");
     SHOWS("{\"prompt\": \"abcd\", \"completion\": \"efg\"}\n{\"text\": \"12\"}\n", false, 4, "[12#]");       /* nothing is left of the first */
     SHOWS("{\"prompt\": \"q\", \"chosen\": \"yes\", \"rejected\": \"no\"}\n", true, 100, "q[yes#]", "q[no#]");
+    /* of a tokenizer that puts a token before every text */
+    begin = genet__tokenizer_find(letters, "=", 1);
+    SHOWS("{\"text\": \"abc\"}\n{\"prompt\": \"x\", \"completion\": \"1\"}\n", false, 100, "=[abc#]", "=x[1#]");
+    begin = -1;
 }
 
 static const char talk[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}, "
@@ -138,7 +144,7 @@ static void test_wholes(void **state)
     static const char text[] = "the cat sits on the mat";
     tokenizer *t = genet__tokenizer_load(golden_path("sentencepiece/bpe.model"), &err);
     if (!t) fail_msg("%s", err.text);
-    example_rules r = { t, -1, folder, NULL, false, 100 };
+    example_rules r = { t, -1, -1, folder, NULL, false, 100 };
     write_text(lines, "{\"prompt\": \"the cat sits\", \"completion\": \" on the mat\"}\n");
     assert_true(genet__examples_read(&e, lines, &r, &err));
     genet__examples_settle(&e);

@@ -247,6 +247,29 @@ static void test_characters(void **state)
 /* --- no memory ----------------------------------------------------------------------------- */
 
 /* Whichever allocation fails: an error that says so, and nothing lost. */
+static void test_beginnings(void **state)
+{
+    (void)state;
+    static const char file[] =
+        "{\"version\": \"1.0\", \"added_tokens\": [], \"normalizer\": null, \"pre_tokenizer\": null, \"decoder\": null, "
+        "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}, "
+        "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"SpecialToken\": {\"id\": \"</s>\", \"type_id\": 0}}], "
+        "\"pair\": [{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 0}}], \"special_tokens\": {"
+        "\"<s>\": {\"id\": \"<s>\", \"ids\": [1], \"tokens\": [\"<s>\"]}, \"</s>\": {\"id\": \"</s>\", \"ids\": [2], \"tokens\": [\"</s>\"]}}}, "
+        "\"model\": {\"type\": \"WordLevel\", \"vocab\": {\"<unk>\": 0, \"<s>\": 1, \"</s>\": 2, \"a\": 3}, \"unk_token\": \"<unk>\"}}";
+    genet_err err;
+    json_t *j = genet__json_parse(file, sizeof file - 1, "tokenizer.json", &err);
+    tokenizer *t = genet__tokenizer_from_json(j, "tokenizer.json", &err);
+    if (!t) fail_msg("%s", err.text);
+    for (int32_t id = -1; id < 4; id++) {
+        bool yes;
+        assert_true(genet__tokenizer_begins_with(t, id, &yes, &err));
+        assert_int_equal(yes, id == 1);
+    }
+    genet__tokenizer_free(t);
+    json_decref(j);
+}
+
 static void test_failing_memory(void **state)
 {
     (void)state;
@@ -296,7 +319,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),     cmocka_unit_test(test_any_bytes), cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_characters), cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_characters), cmocka_unit_test(test_beginnings), cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, open_cases, close_cases);
 }
