@@ -5,8 +5,8 @@
 #include "text/chat.h"
 
 static const char *const templates[] = {
-    "{% for m in messages %}<{{ m.role }}>{{ m.content if m.content is string else m.content | tojson(indent=2) }}</>"
-    "{% for k, v in m.items() if v is mapping %}{{ k }}={{ v | dictsort }}{% endfor %}{% endfor %}",
+    ("{% for m in messages %}<{{ m.role }}>{{ m.content if m.content is string else m.content | tojson(indent=2) }}</>"
+     "{% for k, v in m.items() if v is mapping %}{{ k }}={{ v | dictsort }}{% endfor %}{% endfor %}"),
     "{{ messages }}{{ messages | tojson(ensure_ascii=true, sort_keys=true) }}",
     "{{ messages | map(attribute='content') | select('string') | map('upper') | join('|') | trim | indent }}",
 };
