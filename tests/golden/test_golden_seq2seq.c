@@ -63,7 +63,7 @@ static double loss_of(batch *b)
     genet_graph *g = genet_graph_new();
     net n = { .graph = g, .params = b->r.m->params };
     tensor *sum, *count;
-    float total, n_counted;
+    float total = 0, n_counted = 0;
     build_batch(b, &n, ROWS, &sum, &count, &b->r.err);
     tensor *asked[] = { b->logits, sum, count };
     genet_plan *p = genet_compile(g, asked, 3, b->r.device, NULL, &b->r.err);
