@@ -273,7 +273,8 @@ bool genet__table_parse_as(table *t, const char *text, size_t n, const char *whe
                            genet_err *err)
 {
     *t = (table){ 0 };
-    if (genet__is_parquet(where, text, n)) return genet__foreign_parquet(where, err);
+    bool binary = n && memchr(text, 0, n);         /* a column may be called PAR1 */
+    if (genet__is_parquet(where, text, binary ? n : 0)) return genet__foreign_parquet(where, err);
     if (n >= 3 && !memcmp(text, BYTE_ORDER_MARK, 3)) text += 3, n -= 3;
     t->path = genet__arena_strdup(&t->arena, where);
     char *room = genet__arena_alloc(&t->arena, n + 1);
