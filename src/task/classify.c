@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "task/classify_rows.h"
+#include "task/from.h"
 #include "task/table_net.h"
 #include "task/task.h"
 #include "text/tokenizer_train.h"
@@ -192,26 +193,6 @@ static bool new_model(classify *c, genet_err *err)
     return c->model && genet__model_set_head(c->model, HEAD_SEQUENCE, c->rows.n_class, err) && genet__model_declare(c->model, err);
 }
 
-/* What shapes a model is the folder's; a shorter block and another dropout are fine. */
-static bool adopt_config(classify *c, genet_err *err)
-{
-    setup *s = c->s;
-    const family *f = s->family;
-    for (int i = 0; i < f->options->n; i++) {
-        const field *o = &f->options->at[i];
-        void *is = (char *)c->model->config + o->offset, *asked = (char *)s->config + o->offset;
-        if (!genet__options_was_given(&s->options, o->name)) continue;
-        if (o->type == FIELD_INT && o->offset != f->context && *(int64_t *)is != *(int64_t *)asked)
-            return genet__err_set(err, GENET_ERR_USAGE, "%s %lld is asked for, and the model in %s has %lld", o->name,
-                                  (long long)*(int64_t *)asked, c->o->from, (long long)*(int64_t *)is);
-        if (o->type == FIELD_DOUBLE) *(double *)is = *(double *)asked;
-    }
-    int64_t context = *genet__model_int(c->model, f->context);
-    c->T = genet__options_was_given(&s->options, "block_size") ? *(int64_t *)((char *)s->config + f->context) : context;
-    return c->T <= context || genet__err_set(err, GENET_ERR_USAGE, "block_size %lld is asked for, and the model in %s has %lld",
-                                             (long long)c->T, c->o->from, (long long)context);
-}
-
 static bool old_model(classify *c, genet_err *err)
 {
     setup *s = c->s;
@@ -227,7 +208,7 @@ static bool old_model(classify *c, genet_err *err)
     if (c->model->family != s->family)
         return genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s: --model %s", folder, c->model->family->name, c->model->family->name);
     set_padding(c, s->family, c->model->config);
-    return adopt_config(c, err);
+    return genet__from_adopt(s, c->model, c->o->from, &c->T, err);
 }
 
 static bool open_model(classify *c, genet_err *err)

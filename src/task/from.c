@@ -22,8 +22,7 @@ static bool conflict(const char *name, long long asked, long long is, const char
     return genet__err_set(err, GENET_ERR_USAGE, "%s %lld is asked for, and the model in %s has %lld", name, asked, from, is);
 }
 
-/* A shorter block is fine. */
-static bool adopt_config(setup *s, const model *m, const char *from, int64_t *T, genet_err *err)
+bool genet__from_adopt(setup *s, const model *m, const char *from, int64_t *T, genet_err *err)
 {
     const family *f = s->family;
     for (int i = 0; i < f->options->n; i++) {
@@ -83,7 +82,7 @@ model *genet__from_open(setup *s, const from_options *o, int64_t *T, genet_err *
     model *m = o->lora_rank ? open_adapted(s, o, err) : open_whole(s, &folder, err);
     bool ok = m && (m->family == s->family ||
                     genet__err_set(err, GENET_ERR_USAGE, "%s holds a %s, not a %s: --model %s", folder, m->family->name, s->family->name, m->family->name));
-    if (ok && adopt_config(s, m, o->from, T, err)) return m;
+    if (ok && genet__from_adopt(s, m, o->from, T, err)) return m;
     genet__model_free(m);
     return NULL;
 }

@@ -25,6 +25,8 @@ bool   genet__from_check(const setup *s, const from_options *o, genet_err *err);
  * the options ask for, or the model's.  Options that shape a model must not say something else than the folder; another dropout
  * is fine. */
 model *genet__from_open(setup *s, const from_options *o, int64_t *T, genet_err *err);
+/* The same of a model that was opened from `from` otherwise: m's config with what the options may change. */
+bool   genet__from_adopt(setup *s, const model *m, const char *from, int64_t *T, genet_err *err);
 /* The family that the folder's config.json names; NULL: none that is known, or no such file. */
 const family *genet__from_family(const char *folder);
 /* What stands beside the weights: the model's config, or the adapter's. */
